@@ -1,0 +1,26 @@
+"""The errors of the gateway: one root, subclasses that carry what went wrong and where."""
+
+
+class EdgeError(Exception):
+    """The root of all errors raised in edge."""
+
+
+class ConfigError(EdgeError):
+    """A config file or command line that cannot be used."""
+
+
+class LinkError(EdgeError):
+    """A bus, radio or port failed: `link` is its name in the config, `reason` says how."""
+
+    def __init__(self, link: str, reason: str):
+        super().__init__(f"{link}: {reason}")
+        self.link = link
+        self.reason = reason
+
+
+class DeviceError(LinkError):
+    """One device on a link failed while the link itself may be well."""
+
+    def __init__(self, link: str, device: str, reason: str):
+        super().__init__(link, f"{device}: {reason}")
+        self.device = device

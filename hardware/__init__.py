@@ -1,0 +1,1 @@
+"""Boards and field devices as data, their reader, and the simulators made from them."""

@@ -1,0 +1,1 @@
+"""The hub: things, streams and the pages that show them."""

@@ -1,0 +1,39 @@
+"""The errors of what comes over a wire: one root, and subclasses that carry what was wrong."""
+
+
+class ProtocolError(Exception):
+    """The root of all errors raised in protocols."""
+
+
+class DecodeError(ProtocolError):
+    """Bytes or text from outside that do not follow their format.
+
+    `subject` names the format ("heart rate measurement"), `reason` what is wrong with it.
+    """
+
+    def __init__(self, subject: str, reason: str):
+        super().__init__(subject + ": " + reason)
+        self.subject = subject
+        self.reason = reason
+
+
+class TruncatedError(DecodeError):
+    """The input ends before its last field: `wanted` bytes, `got` bytes."""
+
+    def __init__(self, subject: str, wanted: int, got: int):
+        super().__init__(subject, f"needs {wanted} bytes, has {got}")
+        self.wanted = wanted
+        self.got = got
+
+
+class ChecksumError(DecodeError):
+    """The input's checksum does not match its content."""
+
+
+class EncodeError(ProtocolError):
+    """A value that the format cannot carry."""
+
+    def __init__(self, subject: str, reason: str):
+        super().__init__(subject + ": " + reason)
+        self.subject = subject
+        self.reason = reason

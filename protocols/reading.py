@@ -1,0 +1,88 @@
+"""A reading: one value of one metric, with its unit, its quality and its time."""
+
+from collections import namedtuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+
+    class DecimalFraction(NamedTuple):
+        """mantissa x 10^exponent, so that the precision an instrument claims survives (2.00 is not 2)."""
+
+        mantissa: int
+        exponent: int
+
+    Value = bool | int | float | str | DecimalFraction | None
+
+    class Reading(NamedTuple):
+        """One value of one metric. `unit` is a UCUM code, `time_ms` Unix milliseconds UTC or None if not known yet.
+
+        `value` is None when the device says that it has none; `quality` then says why.
+        """
+
+        metric: str
+        value: Value
+        unit: str
+        quality: int
+        time_ms: int | None
+
+else:
+    DecimalFraction = namedtuple("DecimalFraction", ("mantissa", "exponent"))
+    Reading = namedtuple("Reading", ("metric", "value", "unit", "quality", "time_ms"))
+
+# Qualities. Below BAD a value may be used; at BAD and above it is absent or must not be.
+GOOD = 0
+STALE = 1  # the last good value, repeated because nothing newer came
+UNCERTAIN = 2  # measured, but under conditions the device doubts (motion, poor contact)
+BAD = 16
+BAD_TIMEOUT = 17  # no answer
+BAD_REFUSED = 18  # the device answered with an exception code
+BAD_CHECKSUM = 19  # the frame was damaged
+BAD_RANGE = 20  # outside what the sensor can measure
+BAD_INVALID = 21  # the device itself says: not a number, not at this resolution
+TIME_ESTIMATED = 0x80  # a flag beside the codes: the time was reckoned by the receiver
+
+QUALITY_NAMES = {
+    GOOD: "good",
+    STALE: "stale",
+    UNCERTAIN: "uncertain",
+    BAD: "bad",
+    BAD_TIMEOUT: "bad: timeout",
+    BAD_REFUSED: "bad: refused",
+    BAD_CHECKSUM: "bad: checksum",
+    BAD_RANGE: "bad: out of range",
+    BAD_INVALID: "bad: invalid",
+}
+
+
+def reading(metric: str, value: "Value", unit: str, quality: int = GOOD, time_ms: "int | None" = None) -> "Reading":
+    """A Reading, good and without a time unless told otherwise."""
+    return Reading(metric, value, unit, quality, time_ms)
+
+
+def quality_name(quality: int) -> str:
+    """The English name of a quality code; the time flag is left aside."""
+    code = quality & ~TIME_ESTIMATED
+    return QUALITY_NAMES.get(code, f"code {code}")
+
+
+def to_float(value: "bool | int | float | DecimalFraction") -> float:
+    """A numeric value as a float, for comparing and drawing; the decimal places are lost."""
+    if isinstance(value, DecimalFraction):
+        if value.exponent < 0:
+            return float(value.mantissa / 10**-value.exponent)
+        return float(value.mantissa * 10**value.exponent)
+    return float(value)
+
+
+def to_text(value: "Value") -> str:
+    """A value as people read it, with exactly the decimal places that it claims."""
+    if isinstance(value, DecimalFraction):
+        mantissa, exponent = value
+        if exponent >= 0:
+            return str(mantissa * 10**exponent)
+        digits = str(abs(mantissa))
+        while len(digits) <= -exponent:
+            digits = "0" + digits
+        return ("-" if mantissa < 0 else "") + digits[:exponent] + "." + digits[exponent:]
+    return "" if value is None else str(value)

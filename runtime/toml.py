@@ -1,0 +1,84 @@
+"""TOML files checked against a pydantic model; an error names the file, the line, the key and the reason."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_HEADER = re.compile(r"^\s*\[(\[)?\s*([^\[\]]+?)\s*\]")
+_KEY = re.compile(r"^\s*([A-Za-z0-9_\-\"'.]+)\s*=")
+_LINE_IN_MESSAGE = re.compile(r"\(at line (\d+), column \d+\)")
+
+
+class TomlFileError(Exception):
+    """A TOML file that cannot be used. Attributes: path, line (or None), key (dotted, may be empty), reason."""
+
+    def __init__(self, path: Path, line: int | None, key: str, reason: str):
+        where = f"{path}:{line}" if line else str(path)
+        super().__init__(f"{where}: {key}: {reason}" if key else f"{where}: {reason}")
+        self.path = path
+        self.line = line
+        self.key = key
+        self.reason = reason
+
+
+def load_toml(path: Path, model: type[Model]) -> Model:
+    """The file's content as `model`. Raises TomlFileError for the first thing that is wrong."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise TomlFileError(path, None, "", "there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise TomlFileError(path, None, "", f"cannot be read: {error}") from error
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = _LINE_IN_MESSAGE.search(str(error))
+        reason = _LINE_IN_MESSAGE.sub("", str(error)).strip()
+        raise TomlFileError(path, int(found[1]) if found else None, "", f"not TOML: {reason}") from error
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        location = tuple(part for part in first["loc"] if part in _parts_of(content) or isinstance(part, int))
+        dotted = ".".join(str(part) for part in (location or first["loc"]))
+        if first["type"] == "missing":
+            dotted = ".".join(str(part) for part in first["loc"])
+        reason = first["msg"].removeprefix("Value error, ")
+        raise TomlFileError(path, line_of(text, location), dotted, reason) from error
+
+
+def line_of(text: str, location: tuple[int | str, ...]) -> int | None:
+    """The line (from 1) on which the deepest part of `location` that the text names is written."""
+    best: tuple[int, int] | None = None
+    table: tuple[int | str, ...] = ()
+    counts: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            name = header[2].replace('"', "")
+            table = tuple(name.split("."))
+            if header[1]:
+                table += (counts.get(name, 0),)
+                counts[name] = counts.get(name, 0) + 1
+            here = table
+        elif key := _KEY.match(line):
+            here = (*table, *key[1].replace('"', "").split("."))
+        else:
+            continue
+        depth = len(here)
+        if location[:depth] == here and (best is None or depth > best[0]):
+            best = (depth, number)
+    return best[1] if best else None
+
+
+def _parts_of(content: object) -> set[object]:
+    """Every key that occurs in the content: pydantic's locations also hold names of union members, which are not keys."""
+    if isinstance(content, dict):
+        return set(content) | {part for value in content.values() for part in _parts_of(value)}
+    if isinstance(content, list):
+        return {part for value in content for part in _parts_of(value)}
+    return set()
