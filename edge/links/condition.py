@@ -1,0 +1,52 @@
+"""The condition of an attached device: tells the intake what changes, and only that."""
+
+from collections.abc import Iterable, Sequence
+
+from edge.links.base import Attached, Intake
+from protocols.reading import BAD, TIME_ESTIMATED, Reading, reading
+
+
+class Condition:
+    """Stands between a link and the intake: every usable reading goes on, a bad one only when the metric becomes bad."""
+
+    def __init__(self, device: Attached, intake: Intake):
+        self._device = device
+        self._intake = intake
+        self._bad: dict[str, int] = {}  # the quality of each metric that is bad now
+        self._state = ""
+
+    @property
+    def offline(self) -> bool:
+        """Whether the device is known not to answer."""
+        return self._state == "offline"
+
+    def heard(self, readings: Sequence[Reading]) -> None:
+        """Take what the device said, usable or not."""
+        if news := [each for each in readings if self._is_news(each)]:
+            self._intake.take(self._device.thing, news)
+
+    def failed(self, metrics: Iterable[str], quality: int, time_ms: int) -> None:
+        """The metrics could not be read: one valueless reading each, when that is new."""
+        units = self._device.model.metrics
+        self.heard([reading(metric, None, units[metric].unit, quality, time_ms) for metric in metrics])
+
+    def online(self) -> None:
+        """The device answers."""
+        self._tell("online", "")
+
+    def gone(self, reason: str) -> None:
+        """The device does not answer; the first reason is told."""
+        self._tell("offline", reason)
+
+    def _is_news(self, each: Reading) -> bool:
+        code = each.quality & ~TIME_ESTIMATED
+        if code < BAD:
+            self._bad.pop(each.metric, None)
+            return True
+        was, self._bad[each.metric] = self._bad.get(each.metric), code
+        return was != code
+
+    def _tell(self, state: str, reason: str) -> None:
+        if state != self._state:
+            self._state = state
+            self._intake.state(self._device.thing, state, reason)

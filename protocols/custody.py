@@ -1,0 +1,226 @@
+"""Custody: who holds a pack, and when the holder may let go of it. Pure state machines, the same at every hop.
+
+A Sender numbers its packs 1, 2, 3 ... within an epoch and keeps each one until the Receiver's cursor has passed it. A
+Receiver stores packs of an epoch in order, each once, and says "stored up to seq N" only after its commit. Neither does
+any I/O nor reads a clock: events come in as calls, times as arguments, and what to do comes back.
+
+An epoch is one unbroken numbering. Its number is made by `epoch_number` from the sender's incarnation (random, made
+with its storage) and a counter kept there, so that a sender with fresh storage is never taken for its predecessor.
+"""
+
+from collections import namedtuple
+
+from .errors import ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+
+    class Header(NamedTuple):
+        """What a pack says of itself to the receiver; it stands first in the message.
+
+        epoch, seq: the pack's identity (with sender and lane). base: everything below it in this epoch has been
+        acknowledged. oldest: every older epoch of this incarnation has been acknowledged whole. backfill: the pack's
+        epoch is not the sender's newest, so its readings are history and pose as no current value.
+        """
+
+        epoch: int
+        seq: int
+        base: int
+        oldest: int
+        backfill: bool
+
+    class Release(NamedTuple):
+        """The packs of this epoch up to and including this seq are stored by the receiver: delete them."""
+
+        epoch: int
+        upto: int
+
+else:
+    Header = namedtuple("Header", ("epoch", "seq", "base", "oldest", "backfill"))
+    Release = namedtuple("Release", ("epoch", "upto"))
+
+_COUNTER_BITS = 20
+
+# What a receiver does with an offered pack. Each is answered with the cursor, STORE only after the commit.
+STORE = "store"
+DUPLICATE = "duplicate"  # stored already; the sender has not heard of it
+AHEAD = "ahead"  # a pack before it is missing; the sender will send from there
+
+
+def epoch_number(incarnation: int, count: int) -> int:
+    """The number of the `count`-th epoch of a storage's incarnation (both positive; incarnation below 2^31)."""
+    if not 0 < count < 1 << _COUNTER_BITS or not 0 < incarnation < 1 << 31:
+        raise ProtocolError(f"no epoch number for incarnation {incarnation}, count {count}")
+    return incarnation << _COUNTER_BITS | count
+
+
+def incarnation_of(epoch: int) -> int:
+    """The incarnation of the storage that an epoch's number was made from."""
+    return epoch >> _COUNTER_BITS
+
+
+class _Outgoing:
+    """One epoch as its sender sees it: packs base..last are held, those below `next` are under way."""
+
+    def __init__(self, epoch: int, base: int, last: int):
+        self.epoch = epoch
+        self.base = base
+        self.next = base
+        self.last = last
+        self.progress_ms = 0
+
+    def rewind(self) -> None:
+        self.next = self.base
+
+    def in_flight(self) -> int:
+        return self.next - self.base
+
+
+class Sender:
+    """The holder of one lane's packs, on a device over its journal or in a gateway over its outbox.
+
+    At most `window` packs of the newest epoch are under way unacknowledged, and `backfill_window` of all older ones
+    together; without progress for `resend_ms` an epoch is sent again from its first unacknowledged pack.
+    """
+
+    def __init__(self, *, window: int = 64, backfill_window: int = 32, resend_ms: int = 3000):
+        self._window = window
+        self._backfill_window = backfill_window
+        self._resend_ms = resend_ms
+        self._epochs: list[_Outgoing] = []  # in the order of their opening; the last one is live
+        self._online = False
+        self._session: str | None = None
+
+    def restore(self, epoch: int, acked: int, last: int) -> None:
+        """An epoch found in storage at start, oldest first: acknowledged up to `acked`, held up to `last`."""
+        if last > acked:
+            self._epochs.append(_Outgoing(epoch, acked + 1, last))
+
+    def open(self, epoch: int) -> None:
+        """From now on packs are appended to this new epoch; those of the former ones become backfill."""
+        self._epochs.append(_Outgoing(epoch, 1, 0))
+        self._drop_finished()
+
+    def appended(self, epoch: int, seq: int) -> None:
+        """The pack is held and may be sent. Raises ProtocolError if it is not the next one of the newest epoch."""
+        live = self._epochs[-1]
+        if epoch != live.epoch or seq != live.last + 1:
+            raise ProtocolError(f"pack {epoch}/{seq} does not follow {live.epoch}/{live.last}")
+        live.last = seq
+
+    def connected(self) -> None:
+        """The line is up: whatever was under way before is sent again."""
+        self._online = True
+        for outgoing in self._epochs:
+            outgoing.rewind()
+
+    def disconnected(self) -> None:
+        """The line is down: nothing is due until it is up again."""
+        self._online = False
+
+    def cursor(self, session: str, stored: dict[int, int], now_ms: int) -> "list[Release]":
+        """The receiver's cursor: per open epoch the highest seq stored. Returns what may be deleted.
+
+        A changed `session` means that the receiver has started anew and has lost what was under way to it.
+        """
+        if self._session not in (None, session):
+            for outgoing in self._epochs:
+                outgoing.rewind()
+        self._session = session
+        releases = []
+        for outgoing in self._epochs:
+            # A crash can have kept the tail of an epoch from our storage after it had reached the receiver.
+            upto = min(stored.get(outgoing.epoch, 0), outgoing.last)
+            if upto >= outgoing.base:
+                outgoing.base = upto + 1
+                outgoing.next = max(outgoing.next, outgoing.base)
+                outgoing.progress_ms = now_ms
+                releases.append(Release(outgoing.epoch, upto))
+        self._drop_finished()
+        return releases
+
+    def due(self, now_ms: int) -> "list[Header]":
+        """The packs to send now, as headers, in this order; they count as under way from here on."""
+        if not self._online or not self._epochs:
+            return []
+        for outgoing in self._epochs:
+            if outgoing.in_flight() and now_ms - outgoing.progress_ms >= self._resend_ms:
+                outgoing.rewind()
+        live = self._epochs[-1]
+        headers = self._send(live, self._window - live.in_flight(), now_ms, backfill=False)
+        if live.next <= live.last:
+            return headers  # the window is full: what bandwidth there is belongs to the live packs
+        room = self._backfill_window - sum(outgoing.in_flight() for outgoing in self._epochs[:-1])
+        for outgoing in self._epochs[:-1]:
+            sent = self._send(outgoing, room, now_ms, backfill=True)
+            room -= len(sent)
+            headers.extend(sent)
+        return headers
+
+    def next_due_ms(self) -> int | None:
+        """When `due` has something to send again though nothing else happens, or None if nothing is under way."""
+        times = [outgoing.progress_ms + self._resend_ms for outgoing in self._epochs if outgoing.in_flight()]
+        return min(times) if times and self._online else None
+
+    def _send(self, outgoing: _Outgoing, room: int, now_ms: int, *, backfill: bool) -> "list[Header]":
+        headers: "list[Header]" = []
+        if not outgoing.in_flight():
+            outgoing.progress_ms = now_ms
+        while outgoing.next <= outgoing.last and len(headers) < room:
+            headers.append(Header(outgoing.epoch, outgoing.next, outgoing.base, self._epochs[0].epoch, backfill))
+            outgoing.next += 1
+        return headers
+
+    def _drop_finished(self) -> None:
+        self._epochs = [o for o in self._epochs[:-1] if o.base <= o.last] + self._epochs[-1:]
+
+
+class Receiver:
+    """The taker of one sender's packs on one lane: in the gateway for a device, in the hub for a gateway."""
+
+    def __init__(self) -> None:
+        self._committed: dict[int, int] = {}
+        self._accepted: dict[int, int] = {}
+        self._oldest: dict[int, int] = {}  # incarnation -> oldest epoch that its sender still has open
+        self._incarnation: int | None = None
+
+    def restore(self, stored: dict[int, int]) -> None:
+        """The cursor found in storage at start: per epoch the highest seq stored."""
+        self._committed = dict(stored)
+        self._accepted = dict(stored)
+
+    def offer(self, header: "Header") -> str:
+        """STORE: write it, together with the cursor, in one transaction, then call `stored`. Else only answer."""
+        incarnation = incarnation_of(header.epoch)
+        if header.epoch < self._oldest.get(incarnation, 0):
+            return DUPLICATE
+        accepted = self._accepted.get(header.epoch, 0)
+        if header.seq <= accepted:
+            return DUPLICATE
+        # A seq at the base follows whatever there was: the packs below it were acknowledged, by us or by a predecessor
+        # whose storage was lost. Waiting for them would stall the sender for ever.
+        if header.seq not in (accepted + 1, header.base):
+            return AHEAD
+        self._accepted[header.epoch] = header.seq
+        return STORE
+
+    def stored(self, header: "Header") -> None:
+        """The pack and its place in the cursor are committed."""
+        incarnation = incarnation_of(header.epoch)
+        self._incarnation = incarnation
+        self._committed[header.epoch] = max(header.seq, self._committed.get(header.epoch, 0))
+        if header.oldest > self._oldest.get(incarnation, 0):
+            self._oldest[incarnation] = header.oldest
+            for stored in (self._committed, self._accepted):
+                for epoch in [e for e in stored if incarnation_of(e) == incarnation and e < header.oldest]:
+                    del stored[epoch]
+
+    def rolled_back(self) -> None:
+        """The commit failed: what was accepted since the last one must be offered again."""
+        self._accepted = dict(self._committed)
+
+    def cursor(self) -> dict[int, int]:
+        """What to publish: per open epoch of the sender's present incarnation the highest seq committed."""
+        present = self._incarnation
+        return {e: seq for e, seq in self._committed.items() if present is None or incarnation_of(e) == present}

@@ -1,0 +1,28 @@
+"""Deflate for packs (zlib, RFC 1950): between gateway and hub only, since MicroPython cannot compress."""
+
+import zlib
+
+from .errors import DecodeError
+
+_LEVEL = 6
+
+
+def deflate(data: bytes) -> bytes:
+    """The data, compressed."""
+    return zlib.compress(data, _LEVEL)
+
+
+def inflate(data: bytes, *, max_bytes: int = 4_000_000) -> bytes:
+    """The data, which may have at most `max_bytes`. Raises DecodeError; never makes more than it may."""
+    inflater = zlib.decompressobj()
+    try:
+        inflated = inflater.decompress(data, max_bytes)
+    except zlib.error as error:
+        raise DecodeError("deflated data", f"cannot be inflated: {error}") from error
+    if inflater.unconsumed_tail:
+        raise DecodeError("deflated data", f"inflates to more than {max_bytes} bytes")
+    if not inflater.eof:
+        raise DecodeError("deflated data", "is cut off")
+    if inflater.unused_data:
+        raise DecodeError("deflated data", "is followed by other data")
+    return inflated

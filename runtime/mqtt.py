@@ -1,0 +1,136 @@
+"""MQTT for every CPython program: sessions that come back by themselves, on aiomqtt."""
+
+import asyncio
+import logging
+import random
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+import aiomqtt
+
+logger = logging.getLogger(__name__)
+
+_FIRST_GAP_S = 0.2
+_LAST_GAP_S = 10.0
+_QUEUE = 4096  # incoming messages; when it is full aiomqtt drops the newest, and custody has it sent again
+
+
+@dataclass(frozen=True)
+class Will:
+    """What the broker publishes, retained, when this client dies."""
+
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Broker:
+    """Where a broker is and how to log in. `tls` None: plain TCP, for loopback."""
+
+    host: str
+    port: int
+    client_id: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: ssl.SSLContext | None = None
+    keepalive_s: int = 10
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message that came in."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+
+
+class MqttError(Exception):
+    """The session has ended or could not be had; `reason` says why."""
+
+    def __init__(self, reason: str):
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Session:
+    """One connection to a broker. Every call raises MqttError once the connection is gone."""
+
+    def __init__(self, client: aiomqtt.Client):
+        self._client = client
+
+    async def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
+        """Publish; with QoS 1 it returns when the broker has acknowledged."""
+        try:
+            await self._client.publish(topic, payload, qos=qos, retain=retain)
+        except aiomqtt.MqttError as error:
+            raise MqttError(str(error)) from error
+
+    async def subscribe(self, topic: str, *, qos: int = 1) -> None:
+        """Subscribe to a topic filter. Subscriptions must not overlap: the embedded broker would deliver twice."""
+        try:
+            await self._client.subscribe(topic, qos=qos)
+        except aiomqtt.MqttError as error:
+            raise MqttError(str(error)) from error
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """What comes in on all subscriptions."""
+        try:
+            async for message in self._client.messages:
+                payload = message.payload if isinstance(message.payload, bytes) else bytes(message.payload or b"")
+                yield Message(str(message.topic), payload, message.retain)
+        except aiomqtt.MqttError as error:
+            raise MqttError(str(error)) from error
+
+
+async def keep_session(
+    broker: Broker,
+    serve: Callable[[Session], Awaitable[None]],
+    *,
+    will: Will | None = None,
+    on_down: Callable[[str], None] | None = None,
+) -> None:
+    """Connect, `serve` the session, and again after each loss, with jittered gaps that grow to 10 s. Never returns.
+
+    `serve` sees the end of its session as MqttError, also from within its own task group. `on_down` is told why a session
+    ended or was refused.
+    """
+    gap_s = _FIRST_GAP_S
+    while True:
+        started = asyncio.get_running_loop().time()
+        reason = "the session was left"
+        try:
+            async with _client(broker, will) as client:
+                await serve(Session(client))
+        except* (MqttError, aiomqtt.MqttError) as group:
+            reason = str(_first(group))
+        logger.info("%s at %s:%s: %s", broker.client_id, broker.host, broker.port, reason)
+        if on_down:
+            on_down(reason)
+        if asyncio.get_running_loop().time() - started > _LAST_GAP_S:
+            gap_s = _FIRST_GAP_S
+        await asyncio.sleep(gap_s * random.uniform(0.5, 1.0))
+        gap_s = min(gap_s * 2, _LAST_GAP_S)
+
+
+def _client(broker: Broker, will: Will | None) -> aiomqtt.Client:
+    return aiomqtt.Client(
+        broker.host,
+        broker.port,
+        identifier=broker.client_id,
+        username=broker.username,
+        password=broker.password,
+        tls_context=broker.tls,
+        keepalive=broker.keepalive_s,
+        will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=True) if will else None,
+        max_queued_incoming_messages=_QUEUE,
+        timeout=10,
+    )
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
