@@ -1,7 +1,7 @@
 """The embedded MQTT broker: nats-server with its MQTT listener, as a supervised child.
 
 Its quirks: no MQTT 5; client ids without '.', space or '*'; a topic with a space disconnects; overlapping subscriptions
-deliver twice; to subscribe to `x/#` one needs the permission for `x` and for `x.>`. A topic's levels are a subject's tokens.
+deliver twice; to subscribe to `x/#` one needs the permission for `x` and for `x.>`. A topic level is a subject token.
 """
 
 import asyncio

@@ -93,8 +93,8 @@ async def keep_session(
 ) -> None:
     """Connect, `serve` the session, and again after each loss, with jittered gaps that grow to 10 s. Never returns.
 
-    `serve` sees the end of its session as MqttError, also from within its own task group. `on_down` is told why a session
-    ended or was refused.
+    `serve` sees the end of its session as MqttError, also from within its own task group. `on_down` is told why a
+    session ended or was refused.
     """
     gap_s = _FIRST_GAP_S
     while True:

@@ -76,7 +76,7 @@ def line_of(text: str, location: tuple[int | str, ...]) -> int | None:
 
 
 def _parts_of(content: object) -> set[object]:
-    """Every key that occurs in the content: pydantic's locations also hold names of union members, which are not keys."""
+    """Every key of the content: pydantic's locations also hold names of union members, which are no keys."""
     if isinstance(content, dict):
         return set(content) | {part for value in content.values() for part in _parts_of(value)}
     if isinstance(content, list):

@@ -19,10 +19,13 @@ class Origin:
 
 
 class Intake(Protocol):
-    """Where a link puts what it hears. Never blocks; may be called from the event loop only."""
+    """Where a link puts what it hears. Never blocks; to be called from the event loop only."""
 
     def take(self, thing: str, readings: Sequence[Reading], *, lane: str = "bulk", origin: Origin | None = None) -> None:
-        """Take over readings (times filled in). With an origin, even no readings must be taken: the pack is counted."""
+        """Take over readings, times filled in; with an origin, also of a pack that holds none."""
+
+    def lose(self, thing: str, count: int, origin: Origin, *, lane: str = "bulk") -> None:
+        """Take over a device's own gap record: so many of its readings gave way before they reached us."""
 
     def state(self, thing: str, state: str, reason: str = "") -> None:
         """Tell how a device is: "online", "offline" with the reason, "waiting"."""

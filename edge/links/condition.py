@@ -7,18 +7,18 @@ from protocols.reading import BAD, TIME_ESTIMATED, Reading, reading
 
 
 class Condition:
-    """Stands between a link and the intake: every usable reading goes on, a bad one only when the metric becomes bad."""
+    """Stands between a link and the intake: usable readings go on, a bad one only when its metric becomes bad."""
 
     def __init__(self, device: Attached, intake: Intake):
         self._device = device
         self._intake = intake
         self._bad: dict[str, int] = {}  # the quality of each metric that is bad now
-        self._state = ""
+        self._state = ("", "")
 
     @property
     def offline(self) -> bool:
         """Whether the device is known not to answer."""
-        return self._state == "offline"
+        return self._state[0] == "offline"
 
     def heard(self, readings: Sequence[Reading]) -> None:
         """Take what the device said, usable or not."""
@@ -30,13 +30,18 @@ class Condition:
         units = self._device.model.metrics
         self.heard([reading(metric, None, units[metric].unit, quality, time_ms) for metric in metrics])
 
-    def online(self) -> None:
-        """The device answers."""
-        self._tell("online", "")
+    def online(self, note: str = "") -> None:
+        """The device answers; `note` says what it refuses to tell."""
+        self._tell("online", note)
+
+    def waiting(self, reason: str) -> None:
+        """The device sleeps between its measurements, as it should."""
+        self._tell("waiting", reason)
 
     def gone(self, reason: str) -> None:
-        """The device does not answer; the first reason is told."""
-        self._tell("offline", reason)
+        """The device does not answer; only the first reason is told."""
+        if not self.offline:
+            self._tell("offline", reason)
 
     def _is_news(self, each: Reading) -> bool:
         code = each.quality & ~TIME_ESTIMATED
@@ -47,6 +52,6 @@ class Condition:
         return was != code
 
     def _tell(self, state: str, reason: str) -> None:
-        if state != self._state:
-            self._state = state
+        if (state, reason) != self._state:
+            self._state = (state, reason)
             self._intake.state(self._device.thing, state, reason)

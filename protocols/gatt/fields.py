@@ -1,38 +1,18 @@
-"""The parts of a characteristic's table, and the loop that reads and writes by it.
+"""The parts of a characteristic's table.
 
 Every part has `bit` (the flag that says it is there; None: always), `metrics` (the names it gives), `size_in(flags)`,
 `read(data, flags) -> readings` and `write(readings by metric, flags) -> bytes`.
 """
 
-from ..errors import DecodeError, EncodeError, TruncatedError
-from ..reading import GOOD, Reading, reading
+from ..errors import EncodeError
+from ..reading import Reading, reading
 from .values import Integer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
-
     from .values import Code, ValueCodec
 
     Given = dict[str, list[Reading]]
-
-    class Part(Protocol):
-        """One part of a characteristic."""
-
-        bit: int | None
-        metrics: tuple[str, ...]
-
-        def size_in(self, flags: int) -> int:
-            """Bytes that the part takes when it is there."""
-
-        def read(self, data: bytes, flags: int) -> list[Reading]:
-            """The readings in exactly those bytes. Raises DecodeError."""
-
-        def write(self, given: Given, flags: int) -> bytes:
-            """The bytes of the readings. Raises EncodeError."""
-
-        def flags_wanted(self, given: Given) -> int:
-            """The flag bits, besides its own presence, that the readings ask for."""
 
 
 class Field:
@@ -96,8 +76,6 @@ class Repeated(Field):
     def read(self, data: bytes, flags: int) -> "list[Reading]":
         """One reading each, in order."""
         size = self.size_in(flags)
-        if len(data) % size:
-            raise TruncatedError(self.metrics[0], len(data) + size - len(data) % size, len(data))
         return [item for at in range(0, len(data), size) for item in Field.read(self, data[at : at + size], flags)]
 
     def write(self, given: "Given", flags: int) -> bytes:
@@ -139,7 +117,7 @@ class Bits:
 class Flag:
     """A bit of the flags themselves as a reading. `when`: only if that other bit is set, which giving it sets."""
 
-    bit = None
+    bit: "int | None" = None
 
     def __init__(self, metric: str, place: int, *, when: "int | None" = None):
         self.metrics = (metric,)
@@ -189,10 +167,7 @@ class Nibbles:
 
     def write(self, given: "Given", flags: int) -> bytes:
         """The byte."""
-        low, high = [
-            code.code(given[metric][0].value)
-            for metric, code in zip(self.metrics, self._codes)  # noqa: B905 - MicroPython's zip has no strict
-        ]
+        low, high = [code.code(given[metric][0].value) for metric, code in zip(self.metrics, self._codes)]
         return bytes([low | high << 4])
 
     def flags_wanted(self, given: "Given") -> int:
@@ -200,92 +175,12 @@ class Nibbles:
         return 0
 
 
-class Layout:
-    """A characteristic: flags of `flag_size` bytes (0: none), then `parts` in order.
-
-    `doubts`: (metric, value, quality, metrics): when that metric reads that value, the others' quality is at least this.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        flag_size: int,
-        parts: "tuple[Part, ...]",
-        doubts: "tuple[tuple[str, bool, int, tuple[str, ...]], ...]" = (),
-    ):
-        self.name = name
-        self._flag_size = flag_size
-        self._parts = parts
-        self._doubts = doubts
-        self._metrics = {metric for part in parts for metric in part.metrics}
-
-    def decode(self, data: bytes) -> "list[Reading]":
-        """The readings, in the order of the fields. Raises DecodeError; nothing is read before the length is right."""
-        if len(data) < self._flag_size:
-            raise TruncatedError(self.name, self._flag_size, len(data))
-        flags = int.from_bytes(data[: self._flag_size], "little")
-        present = [part for part in self._parts if part.bit is None or flags >> part.bit & 1]
-        wanted = self._flag_size + sum([part.size_in(flags) for part in present])
-        if len(data) < wanted:
-            raise TruncatedError(self.name, wanted, len(data))
-        open_ended = bool(present) and isinstance(present[-1], Repeated)
-        if len(data) > wanted and not open_ended:
-            raise DecodeError(self.name, f"{len(data) - wanted} bytes after the last field")
-        readings = []
-        at = self._flag_size
-        try:
-            for part in present:
-                end = len(data) if isinstance(part, Repeated) else at + part.size_in(flags)
-                readings += part.read(data[at:end], flags)
-                at = end
-        except TruncatedError:
-            raise
-        except DecodeError as error:
-            raise DecodeError(self.name, str(error)) from error
-        return self._doubted(readings)
-
-    def encode(self, readings: "list[Reading]") -> bytes:
-        """The bytes of readings in any order; time_ms is left aside. Raises EncodeError."""
-        given = by_metric(self.name, readings, self._metrics)
-        flags = 0
-        for part in self._parts:
-            flags |= part.flags_wanted(given)
-            if part.bit is not None and any(metric in given for metric in part.metrics):
-                flags |= 1 << part.bit
-        data = flags.to_bytes(self._flag_size, "little") if self._flag_size else b""
-        for part in self._parts:
-            if part.bit is not None and not flags >> part.bit & 1:
-                continue
-            missing = [metric for metric in part.metrics if metric not in given]
-            if missing and not isinstance(part, (Bits, Flag)):
-                raise EncodeError(self.name, f"{missing[0]} is missing")
-            data += part.write(given, flags)
-        return data
-
-    def _doubted(self, readings: "list[Reading]") -> "list[Reading]":
-        for metric, value, quality, doubtful in self._doubts:
-            if any(item.metric == metric and item.value is value for item in readings):
-                readings = [
-                    reading(item.metric, item.value, item.unit, max(item.quality, quality))
-                    if item.metric in doubtful
-                    else item
-                    for item in readings
-                ]
-        return readings
-
-
-def by_metric(name: str, readings: "list[Reading]", known: "set[str]") -> "Given":
-    """Readings by their metric. Raises EncodeError for a metric that `known` does not hold."""
-    given: "Given" = {}
-    for item in readings:
-        if item.metric not in known:
-            raise EncodeError(name, f"has no field for {item.metric}")
-        given.setdefault(item.metric, []).append(item)
-    return given
+if TYPE_CHECKING:
+    Part = Field | Bits | Flag | Nibbles
 
 
 def truth(found: "list[Reading]") -> bool:
     """The one true-or-false value. Raises EncodeError for anything else."""
-    if len(found) != 1 or found[0].value not in (True, False) or found[0].quality != GOOD:
+    if len(found) != 1 or not (found[0].value is True or found[0].value is False):
         raise EncodeError(found[0].metric, "must be given once, as true or false")
     return bool(found[0].value)

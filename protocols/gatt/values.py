@@ -64,7 +64,8 @@ class Integer:
                 return None, quality
         if raw > self.most:
             raise DecodeError("integer", f"{raw} is more than {self.most}")
-        return (DecimalFraction(raw * self.step, self.exponent) if self.exponent else raw * self.step), GOOD
+        scaled = raw * self.step
+        return (DecimalFraction(scaled, self.exponent) if self.exponent else scaled), GOOD
 
     def encode(self, value: "Value", quality: int) -> bytes:
         """The bytes. None becomes the special word of that quality, or the first. Raises EncodeError."""
@@ -104,14 +105,14 @@ class Integer:
             scaled, divisor = mantissa, self.step * 10**-shift
         if scaled % divisor:
             raise EncodeError("integer", f"{value!r} is no multiple of {self.step} x 10^{self.exponent}")
-        return scaled // divisor
+        return int(scaled // divisor)
 
 
 class MedicalFloat:
     """An SFLOAT (size 2) or FLOAT (size 4). Exponent 0 gives an int, any other a DecimalFraction.
 
-    nan, nres and reserved become None, BAD_INVALID, which is written back as nan; both infinities become None, BAD_RANGE,
-    which is written back as +inf.
+    nan, nres and reserved become None, BAD_INVALID, which is written back as nan; both infinities become None,
+    BAD_RANGE, which is written back as +inf.
     """
 
     def __init__(self, size: int):
@@ -146,7 +147,7 @@ class DateTime:
     def decode(self, data: bytes) -> "tuple[Value, int]":
         """The text. Raises DecodeError for a field that no clock shows."""
         parts = (data[0] | data[1] << 8, data[2], data[3], data[4], data[5], data[6])
-        for part, (name, limit) in zip(parts, self._LIMITS):  # noqa: B905 - MicroPython's zip has no strict
+        for part, (name, limit) in zip(parts, self._LIMITS):
             if part > limit:
                 raise DecodeError("date-time", f"{name} {part}")
         return "%04d-%02d-%02dT%02d:%02d:%02d" % parts, GOOD
@@ -156,7 +157,7 @@ class DateTime:
         if not isinstance(value, str) or len(value) != 19 or any(value[at] != mark for at, mark in self._SEPARATORS):
             raise EncodeError("date-time", f"{value!r} is not YYYY-MM-DDThh:mm:ss")
         parts = []
-        for at, (name, limit) in zip(self._PLACES, self._LIMITS):  # noqa: B905 - MicroPython's zip has no strict
+        for at, (name, limit) in zip(self._PLACES, self._LIMITS):
             digits = value[at : at + (4 if at == 0 else 2)]
             if not all("0" <= digit <= "9" for digit in digits) or int(digits) > limit:
                 raise EncodeError("date-time", f"{name} {digits} in {value!r}")

@@ -1,0 +1,178 @@
+"""Devices that speak MQTT: the gateway's own broker, and custody of what their journals hold.
+
+A device's pack is taken over in order and once; its cursor is published after our commit, and only then does the device
+delete its copy.
+"""
+
+import asyncio
+import json
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from edge.errors import LinkError
+from edge.links.base import Attached, Clock, Intake, Origin
+from protocols import cursor, senml, topics
+from protocols.custody import AHEAD, STORE, Header, Receiver
+from protocols.errors import DecodeError, ProtocolError
+from protocols.reading import TIME_ESTIMATED, Reading
+from runtime.broker import BrokerError, EmbeddedBroker, User
+from runtime.mqtt import Broker, Message, Session, keep_session
+
+logger = logging.getLogger(__name__)
+
+_SELF = "gateway"
+_MAX_UNIT = 32
+
+
+class MqttLink:
+    """The broker for a gateway's MQTT devices, and the receiver of each. `passwords` by device id."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        directory: Path,
+        host: str,
+        port: int,
+        devices: Sequence[Attached],
+        passwords: Mapping[str, str],
+        cursors: Mapping[tuple[str, str], dict[int, int]],
+        intake: Intake,
+        clock: Clock,
+    ):
+        self.name = name
+        self._devices = {device.thing: device for device in devices}
+        self._intake = intake
+        self._clock = clock
+        self._session_id = secrets.token_hex(4)
+        self._receivers: dict[tuple[str, str], Receiver] = {}
+        self._headers: dict[Origin, Header] = {}  # what waits for our commit; bounded by the devices' windows
+        self._to_answer: set[tuple[str, str]] = set()
+        self._answer = asyncio.Event()
+        for device in self._devices:
+            for lane in topics.LANES:
+                receiver = Receiver()
+                receiver.restore(cursors.get((device, lane), {}))
+                self._receivers[device, lane] = receiver
+        password = secrets.token_urlsafe(24)
+        self._broker = EmbeddedBroker(
+            directory,
+            host=host,
+            port=port,
+            users=[User(_SELF, ["d/#"], ["d/#"], password), *(_device_user(d, passwords[d]) for d in self._devices)],
+        )
+        self._login = Broker(host, port, f"{_SELF}-{self._session_id}", _SELF, password)
+
+    async def run(self) -> None:
+        """Serve the devices until cancelled. Raises LinkError when the broker cannot be started."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._broker.run(), name=f"{self.name}: broker")
+                tasks.create_task(self._run_session(), name=f"{self.name}: session")
+        except* BrokerError as group:
+            raise LinkError(self.name, str(group.exceptions[0])) from group
+
+    def committed(self, origins: Sequence[Origin]) -> None:
+        """These packs are in the outbox: their devices may be told."""
+        for origin in origins:
+            header = self._headers.pop(origin, None)
+            if header:
+                self._receivers[origin.sender, origin.lane].stored(header)
+                self._to_answer.add((origin.sender, origin.lane))
+        self._answer.set()
+
+    async def _run_session(self) -> None:
+        await self._broker.ready.wait()
+        await keep_session(self._login, self._serve, on_down=self._down)
+
+    def _down(self, reason: str) -> None:
+        for device in self._devices:
+            self._intake.state(device, "offline", f"the gateway's broker: {reason}")
+
+    async def _serve(self, session: Session) -> None:
+        await session.subscribe("d/+/birth")
+        await session.subscribe("d/+/up/+", qos=0)
+        self._to_answer.update(self._receivers)
+        self._answer.set()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._receive(session), name=f"{self.name}: receive")
+            tasks.create_task(self._send_cursors(session), name=f"{self.name}: cursors")
+
+    async def _send_cursors(self, session: Session) -> None:
+        while True:
+            await self._answer.wait()
+            self._answer.clear()
+            while self._to_answer:
+                device, lane = self._to_answer.pop()
+                payload = cursor.encode(self._session_id, self._receivers[device, lane].cursor())
+                await session.publish(topics.cursor(topics.DEVICE, device, lane), payload, qos=1, retain=True)
+
+    async def _receive(self, session: Session) -> None:
+        async for message in session.messages():
+            try:
+                self._take(message)
+            except ProtocolError as error:
+                logger.warning("%s: %s: %s", self.name, message.topic, error)
+                sender = message.topic.split("/")[1]
+                if sender in self._devices:
+                    self._intake.count("decode_errors", sender)
+
+    def _take(self, message: Message) -> None:
+        topic = topics.parse(message.topic)
+        if topic.sender not in self._devices:
+            raise ProtocolError("no such device is attached to this link")
+        if topic.kind == "birth":
+            self._take_birth(topic.sender, message.payload)
+        elif topic.kind == "up":
+            self._take_pack(topic.sender, topic.lane, message.payload)
+
+    def _take_birth(self, device: str, payload: bytes) -> None:
+        try:
+            certificate = json.loads(payload)
+            online = certificate.get("state") != "offline"
+        except (ValueError, AttributeError) as error:
+            raise DecodeError("birth certificate", "is not a JSON object") from error
+        self._intake.state(
+            device, "online" if online else "offline", "" if online else "the device has left its broker"
+        )
+
+    def _take_pack(self, device: str, lane: str, payload: bytes) -> None:
+        pack = senml.decode_pack(payload, device)
+        for reading in pack.readings:
+            if not topics.is_id(reading.metric) or len(reading.unit) > _MAX_UNIT:
+                raise DecodeError("SenML pack", f"{reading.metric[:80]!r} or its unit is no name")
+        receiver = self._receivers[device, lane]
+        verdict = receiver.offer(pack.header)
+        if verdict != STORE:
+            self._intake.count("packs_ahead" if verdict == AHEAD else "packs_repeated", device)
+            self._to_answer.add((device, lane))
+            self._answer.set()
+            return
+        origin = Origin(device, lane, pack.header.epoch, pack.header.seq)
+        self._headers[origin] = pack.header
+        if pack.lost:
+            self._intake.lose(device, pack.lost, origin, lane=lane)
+        else:
+            self._intake.take(device, self._on_our_clock(pack), lane=lane, origin=origin)
+
+    def _on_our_clock(self, pack: senml.DevicePack) -> list[Reading]:
+        """Readings of a device without a wall clock, re-based on ours as of the pack's arrival."""
+        if pack.sent_ms is None:
+            return list(pack.readings)
+        shift = self._clock() - pack.sent_ms
+        return [
+            reading._replace(time_ms=(reading.time_ms or 0) + shift, quality=reading.quality | TIME_ESTIMATED)
+            for reading in pack.readings
+        ]
+
+
+def _device_user(device: str, password: str) -> User:
+    """A device may touch its own prefix and nothing else."""
+    return User(
+        device,
+        publish=[f"d/{device}/birth", f"d/{device}/up/+", f"d/{device}/result"],
+        subscribe=[f"d/{device}/cursor/+", f"d/{device}/cmd"],
+        password=password,
+    )

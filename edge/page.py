@@ -1,0 +1,148 @@
+"""The gateway's local page: what a technician on site needs to see, as a page, as JSON and for Prometheus."""
+
+import contextlib
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse, PlainTextResponse
+
+from edge.config import Config
+from edge.metrics import exposition
+from edge.outbox import Outbox
+from edge.pipeline import Pipeline
+from edge.supervisor import Supervisor
+from edge.uplink.base import UplinkState
+from protocols.reading import quality_name, to_text
+
+_TEXTS = {
+    "en": {
+        "thing": "Device", "state": "State", "last": "Last readings", "read": "Read", "suppressed": "Suppressed",
+        "buffered": "Buffered", "uplink": "Uplink", "online": "online", "offline": "offline", "waiting": "waiting",
+    },
+    "zh": {
+        "thing": "设备", "state": "状态", "last": "最近读数", "read": "已读", "suppressed": "已抑制",
+        "buffered": "缓存中", "uplink": "上行链路", "online": "在线", "offline": "离线", "waiting": "等待中",
+    },
+}  # fmt: skip
+
+_STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;margin:0;padding:1rem;background:#f6f7f9;color:#1b2430}
+h1{font-size:1.25rem;margin:0 0 .25rem}p{margin:.25rem 0 1rem;color:#5b6675}
+article{background:#fff;border-radius:12px;padding: .75rem 1rem;margin:0 0 .75rem;box-shadow:0 1px 2px #0002}
+b.online{color:#0a7d43}b.offline{color:#b3261e}b.waiting{color:#8a5a00}
+.values{display:flex;flex-wrap:wrap;gap:.25rem 1.25rem;font-variant-numeric:tabular-nums}.counts{color:#5b6675;font-size:.85rem}
+@media(prefers-color-scheme:dark){body{background:#12161c;color:#e6eaf0}article{background:#1c222b}p,.counts{color:#9aa5b4}}
+"""
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the signals to the program."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Page:
+    """Serves /, /status.json and /metrics on the address of the config."""
+
+    def __init__(self, config: Config, pipeline: Pipeline, outbox: Outbox, uplink: UplinkState, supervisor: Supervisor):
+        self._config = config
+        self._pipeline = pipeline
+        self._outbox = outbox
+        self._uplink = uplink
+        self._supervisor = supervisor
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        app = FastAPI(title=f"Kerb gateway {self._config.gateway.id}", docs_url=None, redoc_url=None)
+        app.add_api_route("/", self._html, response_class=HTMLResponse)
+        app.add_api_route("/status.json", self.status)
+        app.add_api_route("/metrics", self._metrics, response_class=PlainTextResponse)
+        page = self._config.page
+        settings = uvicorn.Config(app, host=page.host, port=page.port, log_level="warning", access_log=False)
+        await _Server(settings).serve()
+
+    def status(self) -> dict[str, Any]:
+        """Everything the page shows. Per thing: read = suppressed + handed over + buffered + evicted."""
+        totals = self._outbox.tally.totals()
+        buffered = self._outbox.buffered()
+        pending = self._pipeline.pending()
+        things = {}
+        for thing, state in self._pipeline.things.items():
+            read, suppressed = totals.get(thing, (0, 0))
+            things[thing] = {
+                "model": state.model.device.model,
+                "name": state.model.device.name.model_dump(),
+                "state": state.state,
+                "reason": state.reason,
+                "read": read + pending[thing],
+                "suppressed": suppressed,
+                "buffered": buffered.get(thing, 0) + pending[thing],
+                "evicted": self._outbox.evicted.get(thing, 0),
+                "counters": dict(state.counters),
+                "last": {
+                    metric: {
+                        "text": to_text(reading.value),
+                        "unit": reading.unit,
+                        "quality": quality_name(reading.quality),
+                        "time_ms": reading.time_ms,
+                    }
+                    for metric, reading in state.last.items()
+                },
+            }
+        return {
+            "gateway": self._config.gateway.id,
+            "things": things,
+            "counters": dict(self._pipeline.counters),
+            "uplink": vars(self._uplink),
+            "outbox": {
+                "epoch": self._outbox.epoch,
+                "bytes": self._outbox.bytes_held,
+                "commits": self._outbox.commits,
+                "commit_ms": round(self._outbox.commit_ms, 3),
+                "failure": self._outbox.failure,
+            },
+            "parts": {name: vars(state) for name, state in self._supervisor.states.items()},
+        }
+
+    def _metrics(self) -> str:
+        return exposition(self.status())
+
+    def _html(self, lang: str = "") -> str:
+        languages = [lang] if lang in _TEXTS else ["en", "zh"]
+        return render(self.status(), self._config.gateway.name.model_dump(), languages)
+
+
+def render(status: dict[str, Any], name: dict[str, str], languages: list[str]) -> str:
+    """The page as HTML, in one language or in both."""
+
+    def say(key: str) -> str:
+        return " ".join(_TEXTS[language].get(key, key) for language in languages)
+
+    articles = []
+    for thing, row in status["things"].items():
+        values = "".join(
+            f"<span>{escape(metric)} <b>{escape(last['text'] or '–')}</b> {escape(last['unit'])}</span>"
+            for metric, last in row["last"].items()
+        )
+        title = " ".join(row["name"][language] for language in languages)
+        articles.append(
+            f"<article><b>{escape(title)}</b> · {escape(thing)} · "
+            f'<b class="{row["state"]}">{say(row["state"])}</b> {escape(row["reason"])}'
+            f'<div class="values">{values}</div><div class="counts">'
+            + " · ".join(f"{say(key)} {row[key]}" for key in ("read", "suppressed", "buffered"))
+            + "</div></article>"
+        )
+    line = status["uplink"]
+    state = "online" if line["online"] else "offline"
+    heading = " ".join(name[language] for language in languages)
+    return (
+        f'<!doctype html><html lang="{languages[0]}"><meta charset="utf-8"><meta http-equiv="refresh" content="2">'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(heading)}</title>'
+        f"<style>{_STYLE}</style><h1>{escape(heading)} · {escape(status['gateway'])}</h1>"
+        f'<p>{say("uplink")}: <b class="{state}">{say(state)}</b> {escape(line["reason"])}</p>' + "".join(articles)
+    )

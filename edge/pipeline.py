@@ -1,0 +1,166 @@
+"""From readings to packs: streams and their aliases, deadband, and packs that are closed after a few milliseconds."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from edge.deadband import Deadband
+from edge.links.base import Origin
+from edge.outbox import Outbox
+from edge.outbox_file import Content
+from hardware.catalogue import DeviceModel, Name
+from protocols.pack import Body, columns
+from protocols.reading import Reading
+from protocols.topics import BULK, LANES, URGENT
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The readings of one metric of one thing; `alias` stands for it in packs."""
+
+    alias: int
+    thing: str
+    metric: str
+    unit: str
+    name: Name
+    deadband: Deadband
+
+
+@dataclass
+class ThingState:
+    """How a device is, and what it said last."""
+
+    model: DeviceModel
+    state: str = "waiting"
+    reason: str = ""
+    last: dict[str, Reading] = field(default_factory=dict)
+    counters: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class _Open:
+    """A pack that is being filled. Bounded: it is closed at _MAX_READINGS."""
+
+    readings: list[tuple[int, Reading]] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    origins: list[Origin] = field(default_factory=list)
+    lost: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    closing: asyncio.TimerHandle | None = None
+
+    def empty(self) -> bool:
+        return not (self.readings or self.origins)
+
+
+_MAX_READINGS = 2000
+
+
+class Pipeline:
+    """The intake of all links."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        models: Mapping[str, DeviceModel],
+        *,
+        clock: Callable[[], int],
+        linger_ms: int = 20,
+    ):
+        self.things = {thing: ThingState(model) for thing, model in models.items()}
+        self.counters: Counter[str] = Counter()  # events of links rather than of one device
+        self.announced = asyncio.Event()  # set when what the birth certificate says has changed
+        self._outbox = outbox
+        self._clock = clock
+        self._linger_s = linger_ms / 1000
+        self._streams: dict[tuple[str, str, str], Stream] = {}
+        self._open = {lane: _Open() for lane in LANES}
+        for thing, model in models.items():
+            for metric, declared in model.metrics.items():
+                self._stream(thing, metric, declared.unit)
+
+    @property
+    def streams(self) -> Sequence[Stream]:
+        """Every stream that there is, by alias."""
+        return sorted(self._streams.values(), key=lambda stream: stream.alias)
+
+    def pending(self) -> Counter[str]:
+        """Readings of each thing that are in no pack yet."""
+        return sum((pack.counts for pack in self._open.values()), Counter())
+
+    def take(self, thing: str, readings: Sequence[Reading], *, lane: str = BULK, origin: Origin | None = None) -> None:
+        """Take over readings, times filled in; with an origin, also of a pack that holds none."""
+        pack = self._open[lane]
+        state = self.things[thing]
+        for reading in readings:
+            stream = self._stream(thing, reading.metric, reading.unit)
+            state.last[reading.metric] = reading
+            if stream.deadband.passes(reading):
+                pack.readings.append((stream.alias, reading))
+                pack.counts[thing] += 1
+            else:
+                self._outbox.tally.suppressed(thing)
+        if origin:
+            pack.origins.append(origin)
+        self._close_soon(lane)
+
+    def lose(self, thing: str, count: int, origin: Origin, *, lane: str = BULK) -> None:
+        """Take over a device's own gap record: it is declared, with the time of its arrival."""
+        pack = self._open[lane]
+        now = self._clock()
+        before, first, _ = pack.lost.get(thing, (0, now, now))
+        pack.lost[thing] = (before + count, first, now)
+        pack.origins.append(origin)
+        self._close_soon(lane)
+
+    def state(self, thing: str, state: str, reason: str = "") -> None:
+        """How a device is: "online", "offline" with the reason, "waiting"."""
+        known = self.things[thing]
+        if (known.state, known.reason) != (state, reason):
+            known.state, known.reason = state, reason
+            self.announced.set()
+
+    def count(self, counter: str, thing: str = "", by: int = 1) -> None:
+        """Count an event, e.g. "checksum_errors"."""
+        (self.things[thing].counters if thing else self.counters)[counter] += by
+
+    def close_packs(self) -> None:
+        """Put what is open into packs now."""
+        for lane in LANES:
+            self._close(lane)
+
+    def _stream(self, thing: str, metric: str, unit: str) -> Stream:
+        key = (thing, metric, unit)
+        stream = self._streams.get(key)
+        if stream is None:
+            declared = self.things[thing].model.metrics.get(metric)
+            # A cuff set to kPa gives its metric in another unit: another stream, and no deadband in the wrong unit.
+            width = declared.deadband if declared and declared.unit == unit else None
+            name = declared.name if declared else Name(en=metric, zh=metric)
+            stream = Stream(self._outbox.alias(*key), thing, metric, unit, name, Deadband(width))
+            self._streams[key] = stream
+            self.announced.set()
+        return stream
+
+    def _close_soon(self, lane: str) -> None:
+        pack = self._open[lane]
+        if lane == URGENT or len(pack.readings) >= _MAX_READINGS:
+            self._close(lane)
+        elif pack.closing is None and not pack.empty():
+            pack.closing = asyncio.get_running_loop().call_later(self._linger_s, self._close, lane)
+
+    def _close(self, lane: str) -> None:
+        pack = self._open[lane]
+        if pack.closing:
+            pack.closing.cancel()
+        if pack.empty():
+            return
+        self._open[lane] = _Open()
+        tally = self._outbox.tally
+        for thing, count in pack.counts.items():
+            tally.packed(thing, count)
+        for thing, (count, _, _) in pack.lost.items():
+            tally.packed(thing, count)
+        times = [reading.time_ms for _, reading in pack.readings if reading.time_ms is not None]
+        body = Body(columns(pack.readings), tally.of(pack.counts.keys() | pack.lost.keys()), pack.lost)
+        content = Content(dict(pack.counts), body.tallies, (min(times, default=0), max(times, default=0)))
+        self._outbox.append(lane, body, content, pack.origins)

@@ -1,0 +1,24 @@
+"""What every uplink is and shows."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass
+class UplinkState:
+    """How an uplink is doing, for the local page and the metrics."""
+
+    online: bool = False
+    reason: str = "connecting"
+    sessions: int = 0
+    packs_sent: int = 0
+    backfill_sent: int = 0
+
+
+class Uplink(Protocol):
+    """A way to the far side."""
+
+    state: UplinkState
+
+    async def run(self) -> None:
+        """Carry packs until cancelled, through every loss of the line."""

@@ -1,0 +1,162 @@
+"""Uplink kind `hub`: packs to our hub, which answers with cursors (design, section 1)."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+
+from edge.outbox import Outbox, monotonic_ms
+from edge.pipeline import Pipeline
+from edge.uplink.base import UplinkState
+from hardware.catalogue import Name
+from protocols import cursor, topics
+from protocols.errors import ProtocolError
+from protocols.pack import encode_header
+from protocols.topics import GATEWAY, LANES, URGENT
+from runtime.mqtt import Broker, Session, Will, keep_session
+
+logger = logging.getLogger(__name__)
+
+_BIRTH_GAP_S = 1.0  # the birth certificate changes with every device's state; it is not sent more often than this
+
+
+class HubUplink:
+    """Sends what the outbox's senders find due, and releases what the hub's cursor has passed."""
+
+    def __init__(
+        self,
+        *,
+        gateway: str,
+        name: Name,
+        broker: Broker,
+        outbox: Outbox,
+        pipeline: Pipeline,
+        clock: Callable[[], int],
+    ):
+        self.state = UplinkState()
+        self._gateway = gateway
+        self._name = name
+        self._broker = broker
+        self._outbox = outbox
+        self._pipeline = pipeline
+        self._clock = clock
+        self._hub_session: str | None = None
+
+    async def run(self) -> None:
+        """Carry packs until cancelled."""
+        will = Will(topics.birth(GATEWAY, self._gateway), json.dumps({"state": "offline"}).encode())
+        await keep_session(self._broker, self._serve, will=will, on_down=self._down)
+
+    def _down(self, reason: str) -> None:
+        self.state.online = False
+        self.state.reason = reason
+        for sender in self._outbox.senders.values():
+            sender.disconnected()
+
+    async def _serve(self, session: Session) -> None:
+        await session.subscribe(f"{GATEWAY}/{self._gateway}/cursor/+")
+        await self._send_birth(session)
+        if self.state.sessions:  # after an outage: live readings go before what has piled up
+            await self._outbox.open_epoch()
+        self.state.sessions += 1
+        self.state.online = True
+        self.state.reason = ""
+        for sender in self._outbox.senders.values():
+            sender.connected()
+        self._outbox.due.set()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_birth(session), name="uplink: birth")
+            tasks.create_task(self._read_cursors(session), name="uplink: cursors")
+            tasks.create_task(self._send_packs(session), name="uplink: packs")
+
+    async def _keep_birth(self, session: Session) -> None:
+        while True:
+            await self._pipeline.announced.wait()
+            await self._send_birth(session)
+            await asyncio.sleep(_BIRTH_GAP_S)
+
+    async def _send_birth(self, session: Session) -> None:
+        self._pipeline.announced.clear()
+        payload = json.dumps(self._birth(), ensure_ascii=False).encode()
+        await session.publish(topics.birth(GATEWAY, self._gateway), payload, qos=1, retain=True)
+
+    def _birth(self) -> dict[str, object]:
+        things = []
+        for thing, state in self._pipeline.things.items():
+            device = state.model.device
+            things.append(
+                {
+                    "id": thing,
+                    "kind": device.kind,
+                    "model": device.model,
+                    "maker": device.maker,
+                    "name": device.name.model_dump(),
+                    "state": state.state,
+                    "reason": state.reason,
+                }
+            )
+        names = {stream.alias: stream.name for stream in self._pipeline.streams}
+        streams = [
+            {
+                "alias": alias,
+                "thing": thing,
+                "metric": metric,
+                "unit": unit,
+                "name": names.get(alias, Name(en=metric, zh=metric)).model_dump(),
+            }
+            for alias, thing, metric, unit in self._outbox.streams()
+        ]
+        return {
+            "state": "online",
+            "gateway": self._gateway,
+            "incarnation": self._outbox.incarnation,
+            "name": self._name.model_dump(),
+            "time_ms": self._clock(),
+            "things": things,
+            "streams": streams,
+        }
+
+    async def _read_cursors(self, session: Session) -> None:
+        async for message in session.messages():
+            try:
+                topic = topics.parse(message.topic)
+                hub_session, stored = cursor.decode(message.payload)
+            except ProtocolError as error:
+                logger.warning("%s: %s", message.topic, error)
+                continue
+            sender = self._outbox.senders[topic.lane]
+            for release in sender.cursor(hub_session, stored, monotonic_ms()):
+                self._outbox.release(topic.lane, release.epoch, release.upto)
+            if self._hub_session not in (None, hub_session) and self._outbox.buffered():
+                await self._outbox.open_epoch()  # the hub was away while its broker was not
+            self._hub_session = hub_session
+            self._outbox.due.set()
+
+    async def _send_packs(self, session: Session) -> None:
+        while True:
+            self._outbox.due.clear()
+            sent = [await self._send_lane(session, lane) for lane in LANES]
+            if not any(sent):
+                await self._wait_due()
+
+    async def _send_lane(self, session: Session, lane: str) -> bool:
+        headers = self._outbox.senders[lane].due(monotonic_ms())
+        if not headers:
+            return False
+        bodies = await self._outbox.bodies(lane, headers)
+        topic = topics.up(GATEWAY, self._gateway, lane)
+        for header, body in bodies.items():
+            await session.publish(topic, encode_header(header) + body)
+            self.state.packs_sent += 1
+            self.state.backfill_sent += header.backfill
+            if lane != URGENT and self._outbox.senders[URGENT].has_unsent():
+                await self._send_lane(session, URGENT)
+        return True
+
+    async def _wait_due(self) -> None:
+        times = [t for t in (sender.next_due_ms() for sender in self._outbox.senders.values()) if t is not None]
+        timeout_s = max(min(times) - monotonic_ms(), 10) / 1000 if times else None
+        try:
+            await asyncio.wait_for(self._outbox.due.wait(), timeout_s)
+        except TimeoutError:
+            return

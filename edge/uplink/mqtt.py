@@ -1,0 +1,78 @@
+"""Uplink kind `mqtt`: plain SenML JSON to any broker; the broker's PUBACK is the acknowledgement.
+
+Useful without our hub, and only as safe as that broker: a reading is delivered at least once.
+"""
+
+import asyncio
+from collections.abc import Iterator
+
+from edge.outbox import Outbox, monotonic_ms
+from edge.uplink.base import UplinkState
+from protocols.deflated import inflate
+from protocols.pack import decode_body
+from protocols.reading import Reading
+from protocols.senml import encode_readings
+from protocols.topics import LANES
+from runtime.mqtt import Broker, Session, keep_session
+
+
+class MqttUplink:
+    """Publishes each pack's readings, one message a thing, at `<prefix>/<gateway>/<thing>`."""
+
+    def __init__(self, *, gateway: str, prefix: str, broker: Broker, outbox: Outbox):
+        self.state = UplinkState()
+        self._topic = f"{prefix}/{gateway}"
+        self._broker = broker
+        self._outbox = outbox
+
+    async def run(self) -> None:
+        """Carry packs until cancelled."""
+        await keep_session(self._broker, self._serve, on_down=self._down)
+
+    def _down(self, reason: str) -> None:
+        self.state.online = False
+        self.state.reason = reason
+        for sender in self._outbox.senders.values():
+            sender.disconnected()
+
+    async def _serve(self, session: Session) -> None:
+        if self.state.sessions:
+            await self._outbox.open_epoch()
+        self.state.sessions += 1
+        self.state.online = True
+        self.state.reason = ""
+        for sender in self._outbox.senders.values():
+            sender.connected()
+        while True:
+            self._outbox.due.clear()
+            sent = [await self._send_lane(session, lane) for lane in LANES]
+            if not any(sent):
+                await self._outbox.due.wait()
+
+    async def _send_lane(self, session: Session, lane: str) -> bool:
+        sender = self._outbox.senders[lane]
+        headers = sender.due(monotonic_ms())
+        bodies = await self._outbox.bodies(lane, headers)
+        for header in headers:
+            if header in bodies:
+                await self._send_pack(session, bodies[header])
+                self.state.packs_sent += 1
+                self.state.backfill_sent += header.backfill
+            for release in sender.cursor("puback", {header.epoch: header.seq}, monotonic_ms()):
+                self._outbox.release(lane, release.epoch, release.upto)
+        return bool(headers)
+
+    async def _send_pack(self, session: Session, body: bytes) -> None:
+        async with asyncio.TaskGroup() as tasks:  # one message a thing, at once: a pack costs one round trip
+            for thing, readings in self._by_thing(body):
+                payload = f"[{encode_readings(thing + '/', readings)}]".encode()
+                tasks.create_task(session.publish(f"{self._topic}/{thing}", payload, qos=1), name=f"publish {thing}")
+
+    def _by_thing(self, body: bytes) -> Iterator[tuple[str, list[Reading]]]:
+        streams = {alias: (thing, metric, unit) for alias, thing, metric, unit in self._outbox.streams()}
+        found: dict[str, list[Reading]] = {}
+        for column in decode_body(inflate(body)).columns:
+            thing, metric, unit = streams[column.alias]
+            for time_ms, quality, value in zip(column.times_ms, column.qualities, column.values, strict=True):
+                found.setdefault(thing, []).append(Reading(metric, value, unit, quality, time_ms))
+        yield from found.items()

@@ -1,0 +1,193 @@
+"""Simulated Bluetooth: health devices on virtual radios, and the gateway's dongle as HCI on a TCP port.
+
+python -m hardware.sim.ble --hci-port 9999 [--period MODEL=SECONDS ...] [--address MODEL=ADDRESS ...]
+
+The gateway opens it as the adapter "hci:tcp-client:127.0.0.1:9999".
+"""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+from bumble import hci, ll
+from bumble.controller import Controller
+from bumble.core import InvalidPacketError
+from bumble.link import LocalLink
+from bumble.transport.common import PacketParser
+
+from hardware.catalogue import catalogue
+from hardware.sim.ble_peripherals import Cuff, Oximeter, Peripheral, Setting
+
+log = logging.getLogger(__name__)
+
+MOST_UNSENT = 1 << 20  # bytes for a host that does not read; it is cut off then
+
+
+class Demo(NamedTuple):
+    """A device of the demo: how its model behaves, its static address, and how often it measures."""
+
+    kind: type[Peripheral]
+    address: str
+    period_s: float
+
+
+DEMO = {
+    "and-ua-651ble": Demo(Cuff, "C0:5E:18:10:65:1B", 8.0),
+    "nonin-3230": Demo(Oximeter, "C0:5E:18:22:32:30", 1.0),
+}
+
+
+class Dongle(Controller):
+    """The gateway's virtual controller, with what bumble's leaves out: a reset that resets, a cancel that cancels."""
+
+    def reset(self) -> None:
+        """Forget the host: connections end as if it had gone out of range."""
+        self.le_scan_enable = False
+        self.pending_le_connection = None
+        for connection in self.le_connections.values():
+            connection.send_ll_control_pdu(ll.TerminateInd(hci.HCI_ErrorCode.CONNECTION_TIMEOUT_ERROR))
+        self.le_connections.clear()
+
+    def on_hci_reset_command(self, _command: hci.HCI_Reset_Command) -> hci.HCI_StatusReturnParameters:
+        """Core specification, volume 4, part E, 7.3.2."""
+        self.reset()
+        return hci.HCI_StatusReturnParameters(hci.HCI_ErrorCode.SUCCESS)
+
+    def on_hci_le_create_connection_cancel_command(
+        self, _command: hci.HCI_LE_Create_Connection_Cancel_Command
+    ) -> hci.HCI_StatusReturnParameters:
+        """Core specification, volume 4, part E, 7.8.13: the connection complete event follows, with an error."""
+        pending, self.pending_le_connection = self.pending_le_connection, None
+        if pending is None:
+            return hci.HCI_StatusReturnParameters(hci.HCI_ErrorCode.COMMAND_DISALLOWED_ERROR)
+        cancelled = hci.HCI_LE_Connection_Complete_Event(
+            status=hci.HCI_ErrorCode.UNKNOWN_CONNECTION_IDENTIFIER_ERROR,
+            connection_handle=0,
+            role=hci.Role.CENTRAL,
+            peer_address_type=pending.peer_address.address_type,
+            peer_address=pending.peer_address,
+            connection_interval=0,
+            peripheral_latency=0,
+            supervision_timeout=0,
+            central_clock_accuracy=0,
+        )
+        asyncio.get_running_loop().call_soon(self.send_hci_packet, cancelled)
+        return hci.HCI_StatusReturnParameters(hci.HCI_ErrorCode.SUCCESS)
+
+
+class HciHost(asyncio.Protocol):
+    """A host's TCP connection to the dongle. There is one at a time, the newest; each finds the dongle reset."""
+
+    def __init__(self, dongle: Dongle):
+        self._dongle = dongle
+        self._parser = PacketParser(dongle)
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the dongle over."""
+        self._transport = cast(asyncio.Transport, transport)
+        if isinstance(self._dongle.host, HciHost):
+            self._dongle.host.cut()
+        self._dongle.reset()
+        self._dongle.host = self
+
+    def data_received(self, data: bytes) -> None:
+        """Commands and data for the controller."""
+        if self._dongle.host is not self:
+            return
+        try:
+            self._parser.feed_data(data)
+        except InvalidPacketError as error:
+            log.warning("the host's HCI stream is broken: %s", error)
+            self.cut()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Leave the dongle reset, unless another host has it by now."""
+        if self._dongle.host is self:
+            self._dongle.host = None
+            self._dongle.reset()
+
+    def on_packet(self, packet: bytes) -> None:
+        """Events and data from the controller."""
+        self._transport.write(packet)
+        if self._transport.get_write_buffer_size() > MOST_UNSENT:
+            self.cut()
+
+    def cut(self) -> None:
+        """End the connection at once."""
+        self._transport.abort()
+
+
+async def open_dongle(link: LocalLink, port: int) -> asyncio.Server:
+    """Serve a dongle on 127.0.0.1:port (0: any free port)."""
+    dongle = Dongle("gateway", link=link)
+    return await asyncio.get_running_loop().create_server(lambda: HciHost(dongle), "127.0.0.1", port)
+
+
+async def simulate(port: int, devices: dict[str, Demo]) -> None:
+    """Run the dongle and the devices until cancelled; prints a line when ready."""
+    link = LocalLink()  # type: ignore[no-untyped-call]
+    async with await open_dongle(link, port) as server, asyncio.TaskGroup() as group:
+        for name, demo in devices.items():
+            setting = Setting(link, demo.address, demo.period_s)
+            group.create_task(demo.kind(catalogue()[name], setting).run(), name=name)
+        bound = server.sockets[0].getsockname()[1]
+        places = ", ".join(f"{name} {demo.address}" for name, demo in devices.items())
+        print(f"ready: HCI on 127.0.0.1:{bound}; {places}", flush=True)
+
+
+def parse(arguments: Sequence[str]) -> tuple[int, dict[str, Demo]]:
+    """The port, and the devices as the command line wants them."""
+    parser = argparse.ArgumentParser(prog="python -m hardware.sim.ble", description="simulated Bluetooth devices")
+    parser.add_argument("--hci-port", type=int, required=True, help="where the gateway's dongle listens; 0: any")
+    parser.add_argument("--period", action="append", default=[], metavar="MODEL=S", help="seconds between measurements")
+    parser.add_argument("--address", action="append", default=[], metavar="MODEL=XX:XX:XX:XX:XX:XX")
+    options = parser.parse_args(arguments)
+    devices = dict(DEMO)
+    for option, texts in (("period", options.period), ("address", options.address)):
+        for text in texts:
+            model, _, value = text.partition("=")
+            if model not in devices or not value:
+                parser.error(f"--{option} {text}: wants MODEL=VALUE with a model of {', '.join(devices)}")
+            try:
+                change = {"period_s": float(value)} if option == "period" else {"address": str(_address(value))}
+            except ValueError as error:
+                parser.error(f"--{option} {text}: {error}")
+            devices[model] = devices[model]._replace(**change)
+    return options.hci_port, devices
+
+
+def _address(text: str) -> hci.Address:
+    address = hci.Address(text, hci.Address.RANDOM_DEVICE_ADDRESS)
+    if not address.is_static:
+        raise ValueError("is no static random address: the first digit must be C, D, E or F")
+    return address
+
+
+async def _until_stopped(port: int, devices: dict[str, Demo]) -> None:
+    task = asyncio.current_task()
+    assert task
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    await simulate(port, devices)
+
+
+def main() -> int:
+    """The exit code: 0 when stopped by a signal, 2 when the port cannot be had."""
+    port, devices = parse(sys.argv[1:])
+    try:
+        asyncio.run(_until_stopped(port, devices))
+    except asyncio.CancelledError:
+        return 0
+    except OSError as error:
+        print(f"the HCI port {port} cannot be opened: {error.strerror}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

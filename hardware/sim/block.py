@@ -1,0 +1,199 @@
+"""A whole block on one machine: hub, gateway and five devices, each a process of its own, in one folder."""
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runtime.process import die_with_parent, free_port
+
+CUFF = "C0:00:00:00:00:01"
+OXIMETER = "C0:00:00:00:00:02"
+GATEWAY = "block-gateway"
+THINGS = ("wearable-1", "meter-1", "cuff-1", "oximeter-1", "gps-1")
+
+_CONFIG = """\
+[gateway]
+id = "{gateway}"
+name = {{ en = "Block gateway", zh = "街区网关" }}
+data = "gateway"
+
+[uplink]
+kind = "hub"
+url = "mqtt://127.0.0.1:{hub_mqtt}"
+username = "{gateway}"
+password_file = "gateway.password"
+
+[page]
+port = {page}
+
+[[links]]
+name = "meters"
+kind = "modbus"
+host = "127.0.0.1"
+port = {meter}
+devices = [{{ thing = "meter-1", model = "eastron-sdm120", address = "1" }}]
+
+[[links]]
+name = "radio"
+kind = "ble"
+adapter = "hci:tcp-client:127.0.0.1:{hci}"
+devices = [
+    {{ thing = "cuff-1", model = "and-ua-651ble", address = "{cuff}" }},
+    {{ thing = "oximeter-1", model = "nonin-3230", address = "{oximeter}" }},
+]
+
+[[links]]
+name = "position"
+kind = "serial"
+port = "{gps}"
+devices = [{{ thing = "gps-1", model = "u-blox-neo-m8" }}]
+
+[[links]]
+name = "wearables"
+kind = "mqtt"
+port = {broker}
+devices = [{{ thing = "wearable-1", model = "kerb-wearable", password_file = "wearable-1.password" }}]
+"""
+
+
+class BlockError(Exception):
+    """The block cannot be run: the message says what to do."""
+
+
+@dataclass
+class Child:
+    """One process of the block."""
+
+    name: str
+    argv: list[str]
+    process: subprocess.Popen[bytes] | None = None
+    starts: int = 0
+
+
+@dataclass
+class Block:
+    """The processes of a block whose files are in `directory`; `hub_port` is where the hub's page is."""
+
+    directory: Path
+    hub_port: int
+    cuff_period_s: float = 8.0
+    children: dict[str, Child] = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        """Write the config and the secrets, and choose the ports."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        ports = {name: free_port() for name in ("hub_mqtt", "page", "meter", "hci", "broker")}
+        self.page_port = ports["page"]
+        gps = self.directory / "gps"
+        config = self.directory / "gateway.toml"
+        config.write_text(_CONFIG.format(gateway=GATEWAY, gps=gps, cuff=CUFF, oximeter=OXIMETER, **ports))
+        self._secret("wearable-1.password", secrets.token_urlsafe(24))
+        hub_data = str(self.directory / "hub")
+        password = subprocess.run(
+            [sys.executable, "-m", "hub", "login", "--data", hub_data, GATEWAY],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        self._secret("gateway.password", password.stdout.strip())
+        hub = ["hub", "run", "--data", hub_data, "--port", str(self.hub_port), "--mqtt-port", str(ports["hub_mqtt"])]
+        period = str(self.cuff_period_s)
+        radio = ["--hci-port", str(ports["hci"]), "--cuff", CUFF, "--oximeter", OXIMETER, "--period", period]
+        wearable = ["--id", "wearable-1", "--broker", f"127.0.0.1:{ports['broker']}", "--user", "wearable-1"]
+        wearable += ["--password-file", str(self.directory / "wearable-1.password")]
+        wearable += ["--state", str(self.directory / "wearable-1")]
+        self._add("hub", hub)
+        self._add("meter-1", ["hardware.sim.meter", "--port", str(ports["meter"])])
+        self._add("gps-1", ["hardware.sim.gps", "--link", str(gps)])
+        self._add("radio", ["hardware.sim.ble", *radio])
+        self._add("gateway", ["edge", "run", str(config)])
+        self._add("wearable-1", ["hardware.sim.wearable", *wearable])
+
+    def _add(self, name: str, module: list[str]) -> None:
+        self.children[name] = Child(name, [sys.executable, "-m", *module])
+
+    def _secret(self, name: str, text: str) -> None:
+        path = self.directory / name
+        path.touch(mode=0o600)
+        path.write_text(text)
+
+    def start(self, name: str) -> None:
+        """Start one child; its output goes to <name>.log."""
+        child = self.children[name]
+        with (self.directory / f"{name}.log").open("ab") as log:
+            child.process = subprocess.Popen(
+                child.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with_parent,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+        child.starts += 1
+
+    def kill(self, name: str) -> None:
+        """End one child without a word, as a power cut would."""
+        process = self.children[name].process
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def restart_dead(self) -> list[str]:
+        """Start again what has ended; returns the names."""
+        dead = [name for name, child in self.children.items() if child.process and child.process.poll() is not None]
+        for name in dead:
+            self.start(name)
+        return dead
+
+    def stop(self) -> None:
+        """End every child, devices first."""
+        for name in reversed(list(self.children)):
+            process = self.children[name].process
+            if process is None or process.poll() is not None:
+                continue
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def hub(self, path: str) -> Any:
+        """The hub's answer to GET, or None while it does not answer."""
+        return _get(f"http://127.0.0.1:{self.hub_port}{path}")
+
+    def gateway(self, path: str = "/status.json") -> Any:
+        """The gateway's answer to GET, or None while it does not answer."""
+        return _get(f"http://127.0.0.1:{self.page_port}{path}")
+
+    def wait_for_hub(self, timeout_s: float = 30.0) -> None:
+        """Return when the hub answers. Raises BlockError with the end of its log if it does not."""
+        deadline = time.monotonic() + timeout_s
+        while self.hub("/healthz") is None:
+            process = self.children["hub"].process
+            if time.monotonic() > deadline or process is None or process.poll() is not None:
+                raise BlockError(f"the hub does not start; the end of its log:\n{self.tail('hub')}")
+            time.sleep(0.1)
+
+    def tail(self, name: str, lines: int = 12) -> str:
+        """The last lines of a child's log."""
+        with contextlib.suppress(FileNotFoundError):
+            text = (self.directory / f"{name}.log").read_text(errors="replace")
+            return "\n".join(text.splitlines()[-lines:])
+        return "(no log)"
+
+
+def _get(url: str) -> Any:
+    try:
+        with urllib.request.urlopen(url, timeout=3) as answer:
+            return json.load(answer)
+    except (OSError, ValueError):
+        return None

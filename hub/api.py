@@ -1,0 +1,191 @@
+"""The web API, version 1: things, their streams, latest values, history, custody. Documented at /docs."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, Field
+
+from hub.problems import Problem, ProblemError
+from hub.store.querying import MAX_ROWS, Point, Querying, StreamNow
+from hub.store.writing import now_ms
+from hub.values import exact_text, plain
+from protocols.reading import quality_name
+
+_HOUR_MS = 3_600_000
+_LAST_MS = (1 << 53) - 1
+
+Id = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Time = Annotated[int | None, Query(ge=0, le=_LAST_MS)]
+
+
+class Name(BaseModel):
+    """What people call it, in the two languages."""
+
+    en: str
+    zh: str
+
+
+class Reading(BaseModel):
+    """One reading. `text` is the value with exactly the decimals that the instrument claims."""
+
+    time_ms: int = Field(description="when it was made, Unix milliseconds UTC")
+    value: bool | int | float | str | None = Field(description="null: there is none, and `quality` says why")
+    text: str
+    quality: int = Field(description="below 16 the value may be used; 128 is added if the time was estimated")
+    quality_name: str
+    backfill: bool = Field(description="it came late, from a buffer: history, no current value")
+
+
+class Stream(BaseModel):
+    """The readings of one metric of one thing."""
+
+    thing: str
+    metric: str
+    unit: str = Field(description="a UCUM code")
+    name: Name
+    stored: int = Field(description="readings stored")
+    latest: Reading | None
+
+
+class Thing(BaseModel):
+    """A device, as its gateway describes it."""
+
+    id: str
+    gateway: str
+    kind: str
+    model: str
+    maker: str
+    name: Name
+    state: Literal["online", "offline", "waiting"]
+    reason: str
+
+
+class ThingWithStreams(Thing):
+    """A thing and its streams with their latest values."""
+
+    streams: list[Stream]
+
+
+class StepRow(BaseModel):
+    """The usable numbers of one step, which begins at `time_ms`."""
+
+    time_ms: int
+    min: float
+    mean: float
+    max: float
+    count: int
+
+
+class History(BaseModel):
+    """Readings with from <= time < to, or their summary per step."""
+
+    thing: str
+    metric: str
+    unit: str
+    from_ms: int
+    to_ms: int
+    step_ms: int | None
+    truncated: bool = Field(description=f"only the newest {MAX_ROWS} readings are here; ask for less or with a step")
+    readings: list[Reading] | None = None
+    steps: list[StepRow] | None = None
+
+
+class Custody(BaseModel):
+    """Where a thing's readings are: read = suppressed + stored + declared_lost + what is still under way."""
+
+    thing: str
+    read: int
+    suppressed: int
+    stored: int
+    declared_lost: int
+    duplicates: int = Field(description="readings equal in stream, time and value, counted beyond the first")
+    p50_ms: float | None = Field(description="from made to stored, of readings that were not buffered")
+    p99_ms: float | None
+
+
+def _reading(point: Point) -> Reading:
+    return Reading(
+        time_ms=point.time_ms,
+        value=plain(point.value),
+        text=exact_text(point.value, point.exponent),
+        quality=point.quality,
+        quality_name=quality_name(point.quality),
+        backfill=point.backfill,
+    )
+
+
+def _stream(stream: StreamNow) -> Stream:
+    return Stream(
+        thing=stream.thing,
+        metric=stream.metric,
+        unit=stream.unit,
+        name=Name(**stream.name),
+        stored=stream.stored,
+        latest=_reading(stream.latest) if stream.latest else None,
+    )
+
+
+def make_router(store: Querying) -> APIRouter:
+    """The routes, over this store."""
+    problem: dict[int | str, dict[str, object]] = {
+        "4XX": {"model": Problem, "description": "RFC 9457: what is wrong, and with which field"},
+        422: {"model": Problem, "description": "a field is not valid"},
+    }
+    router = APIRouter(prefix="/api/v1", responses=problem)
+
+    @router.get("/things", tags=["things"])
+    def things() -> list[Thing]:
+        """Every thing."""
+        return [Thing(**vars(thing)) for thing in store.things()]
+
+    @router.get("/things/{thing}", tags=["things"])
+    def thing(thing: Id) -> ThingWithStreams:
+        """One thing with its streams and their latest values."""
+        found = next((one for one in store.things() if one.id == thing), None)
+        if found is None:
+            raise ProblemError(404, "There is no such thing", "thing", f"{thing} is not known")
+        return ThingWithStreams(**vars(found), streams=[_stream(stream) for stream in store.streams(thing)])
+
+    @router.get("/latest", tags=["readings"])
+    def latest(thing: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = None) -> list[Stream]:
+        """The newest value of every stream, of all things or of one."""
+        if thing is not None and all(one.id != thing for one in store.things()):
+            raise ProblemError(404, "There is no such thing", "thing", f"{thing} is not known")
+        return [_stream(stream) for stream in store.streams(thing)]
+
+    @router.get("/things/{thing}/streams/{metric}/history", tags=["readings"])
+    def history(
+        thing: Id,
+        metric: Id,
+        from_ms: Annotated[Time, Query(alias="from", description="default: an hour before `to`")] = None,
+        to_ms: Annotated[Time, Query(alias="to", description="default: now")] = None,
+        step: Annotated[int | None, Query(ge=1, le=_LAST_MS, description="milliseconds; none: raw readings")] = None,
+    ) -> History:
+        """A stream's readings from `from` up to, not including, `to` (Unix milliseconds)."""
+        stream = next((one for one in store.streams(thing) if one.metric == metric), None)
+        if stream is None:
+            raise ProblemError(404, "There is no such stream", "metric", f"{thing} has no {metric}")
+        end = now_ms() if to_ms is None else to_ms
+        begin = max(0, end - _HOUR_MS) if from_ms is None else from_ms
+        if begin > end:
+            raise ProblemError(422, "The request is not valid", "from", f"{begin} is after to, {end}")
+        if step is not None and (end - begin) // step >= MAX_ROWS:
+            raise ProblemError(
+                422, "The request is not valid", "step", f"makes more than {MAX_ROWS} rows; take a longer one"
+            )
+        answer = History(
+            thing=thing, metric=metric, unit=stream.unit, from_ms=begin, to_ms=end, step_ms=step, truncated=False
+        )
+        if step is None:
+            points, answer.truncated = store.history(stream.id, begin, end)
+            answer.readings = [_reading(point) for point in points]
+        else:
+            answer.steps = [StepRow(**vars(one)) for one in store.steps(stream.id, begin, end, step)]
+        return answer
+
+    @router.get("/custody", tags=["custody"])
+    def custody() -> list[Custody]:
+        """Per thing, what the hub knows of the whereabouts of its readings."""
+        return [Custody(**vars(one)) for one in store.custody()]
+
+    return router

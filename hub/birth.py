@@ -1,0 +1,91 @@
+"""A gateway's birth message: who it is, its things, and which stream each alias of its packs stands for."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hub.errors import BirthError
+
+MAX_BYTES = 1_000_000
+
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Text = Annotated[str, Field(max_length=200)]
+
+
+class _Message(BaseModel):
+    # A newer gateway may say more than this hub knows.
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Name(_Message):
+    """What people call it, in the two languages."""
+
+    en: Text
+    zh: Text
+
+
+class Thing(_Message):
+    """A device behind the gateway, and how it is."""
+
+    id: Id
+    kind: Id
+    model: Text
+    maker: Text
+    name: Name
+    state: Literal["online", "offline", "waiting"]
+    reason: Text = ""
+
+
+class Stream(_Message):
+    """What an alias stands for: one metric of one thing."""
+
+    alias: int = Field(ge=0, lt=1 << 31)
+    thing: Id
+    metric: Id
+    unit: Text
+    name: Name
+
+
+class Birth(_Message):
+    """The whole message of a gateway that is online."""
+
+    state: Literal["online"]
+    gateway: Id
+    incarnation: int = Field(gt=0, lt=1 << 31)
+    name: Name
+    time_ms: int = Field(ge=0, lt=1 << 53)
+    things: tuple[Thing, ...] = Field(max_length=2_000)
+    streams: tuple[Stream, ...] = Field(max_length=20_000)
+
+
+class Death(_Message):
+    """The will, or what a gateway says when it is ended in order."""
+
+    state: Literal["offline"]
+
+
+def parse(gateway: str, payload: bytes) -> Birth | Death:
+    """The message on `g/<gateway>/birth`; empty (the retained one was deleted) it is a death. Raises BirthError."""
+    if not payload:
+        return Death(state="offline")
+    if len(payload) > MAX_BYTES:
+        raise BirthError(gateway, f"{len(payload)} bytes are too many")
+    try:
+        head = _Head.model_validate_json(payload)
+        if head.state == "offline":
+            return Death(state="offline")
+        birth = Birth.model_validate_json(payload)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise BirthError(gateway, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    if birth.gateway != gateway:
+        raise BirthError(gateway, f"gateway: is {birth.gateway}, but the topic says {gateway}")
+    things = {thing.id for thing in birth.things}
+    for place, stream in enumerate(birth.streams):
+        if stream.thing not in things:
+            raise BirthError(gateway, f"streams.{place}.thing: {stream.thing} is not among the things")
+    return birth
+
+
+class _Head(_Message):
+    state: Literal["online", "offline"]

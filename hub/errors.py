@@ -1,0 +1,32 @@
+"""The errors of the hub: one root, subclasses that carry what went wrong and where."""
+
+
+class HubError(Exception):
+    """The root of all errors raised in hub."""
+
+
+class SetupError(HubError):
+    """The hub cannot run as asked: `reason` is one sentence for the person who started it."""
+
+    def __init__(self, reason: str):
+        super().__init__(reason)
+        self.reason = reason
+
+
+class BirthError(HubError):
+    """A gateway's birth that cannot be taken: `gateway`, and the `reason`."""
+
+    def __init__(self, gateway: str, reason: str):
+        super().__init__(f"birth of {gateway}: {reason}")
+        self.gateway = gateway
+        self.reason = reason
+
+
+class UnknownAliasError(HubError):
+    """A pack speaks of an alias that no birth has announced yet."""
+
+    def __init__(self, gateway: str, incarnation: int, alias: int):
+        super().__init__(f"{gateway}, incarnation {incarnation}: alias {alias} is not announced")
+        self.gateway = gateway
+        self.incarnation = incarnation
+        self.alias = alias

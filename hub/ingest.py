@@ -1,0 +1,100 @@
+"""The program that takes what gateways send into the store: MQTT in, one transaction a batch, cursors out."""
+
+import asyncio
+import fcntl
+import logging
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hub import logins
+from hub.errors import SetupError
+from hub.intake import Intake
+from hub.store.writing import Writer
+from runtime.mqtt import Broker, Message, MqttError, Session, keep_session
+
+logger = logging.getLogger(__name__)
+
+_QUEUE = 512  # messages; when it is full the MQTT client's own queue grows, and drops the newest: they are sent again
+_BATCH = 64  # messages a transaction
+_BIRTHS = "g/+/birth"
+_UPS = "g/+/up/+"
+_BIRTHS_AGAIN_S = 2.0
+
+
+class Ingest:
+    """One ingest: it owns the store's writer and outlives its MQTT sessions."""
+
+    def __init__(self, writer: Writer, broker: Broker):
+        self._intake = Intake(writer, secrets.token_hex(4))
+        self._broker = broker
+        self._queue: asyncio.Queue[Message] = asyncio.Queue(_QUEUE)
+        self._session: Session | None = None
+        self._births_asked = 0.0
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(keep_session(self._broker, self._receive), name="mqtt")
+            # Not within the session: a batch that is being committed must be finished when the line drops.
+            group.create_task(self._store(), name="store")
+
+    async def _receive(self, session: Session) -> None:
+        await session.subscribe(_BIRTHS, qos=0)
+        await session.subscribe(_UPS, qos=0)
+        for topic, payload in self._intake.all_cursors().items():
+            await session.publish(topic, payload, retain=True)
+        self._session = session
+        logger.info("receiving from %s:%s", self._broker.host, self._broker.port)
+        try:
+            async for message in session.messages():
+                await self._queue.put(message)
+        finally:
+            self._session = None
+
+    async def _store(self) -> None:
+        while True:
+            batch = [await self._queue.get()]
+            while len(batch) < _BATCH and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            answer = await asyncio.to_thread(self._intake.take, batch)
+            try:
+                await self._answer(answer.publish, births_wanted=answer.births_wanted)
+            except MqttError as error:
+                logger.info("cursors not published, the session has ended: %s", error)  # all are, at its next begin
+
+    async def _answer(self, publish: dict[str, bytes], *, births_wanted: bool) -> None:
+        session = self._session
+        if session is None:
+            return
+        for topic, payload in publish.items():
+            await session.publish(topic, payload, retain=True)
+        now = asyncio.get_running_loop().time()
+        if births_wanted and now - self._births_asked > _BIRTHS_AGAIN_S:
+            self._births_asked = now
+            await session.subscribe(_BIRTHS, qos=0)  # a renewed subscription brings the retained births again
+
+
+@contextmanager
+def only_one(data: Path) -> Iterator[None]:
+    """Hold the store's lock: two writers would break exactly-once. Raises SetupError."""
+    data.mkdir(parents=True, exist_ok=True)
+    with (data / "ingest.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SetupError(f"another ingest is already writing to {data}") from None
+        yield
+
+
+async def run(data: Path, *, host: str, port: int) -> None:
+    """Serve until cancelled. Raises SetupError if another ingest owns the store."""
+    with only_one(data):
+        writer = Writer(data)
+        try:
+            password = logins.hub_password(data)
+            broker = Broker(host, port, f"hub-ingest-{secrets.token_hex(4)}", logins.HUB, password)
+            await Ingest(writer, broker).run()
+        finally:
+            writer.close()

@@ -1,0 +1,129 @@
+"""What ingest does with messages: a batch in, one transaction, the cursors to publish out. No network, no clock."""
+
+import logging
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from hub import birth as births
+from hub.errors import BirthError, UnknownAliasError
+from hub.store.writing import Writer
+from protocols import cursor, pack, topics
+from protocols.custody import STORE, Header, Receiver
+from protocols.deflated import inflate
+from protocols.errors import DecodeError, ProtocolError
+from runtime.mqtt import Message
+
+logger = logging.getLogger(__name__)
+
+MAX_PACK_BYTES = 1_000_000  # as it travels
+MAX_BODY_BYTES = 4_000_000  # inflated
+
+
+@dataclass
+class Answer:
+    """What follows from a batch: messages to publish, retained; gateways whose births must be asked for again."""
+
+    publish: dict[str, bytes] = field(default_factory=dict)
+    births_wanted: bool = False
+
+
+class Intake:
+    """Takes batches of messages into the store, which also counts what became of them."""
+
+    def __init__(self, writer: Writer, session: str):
+        self._writer = writer
+        self._session = session
+        self._receivers: dict[tuple[str, str], Receiver] = {}
+        self._births: dict[str, bytes] = {}  # the last one taken, so that a repeated one costs nothing
+        for sender, stored in writer.cursors().items():
+            self._receiver(sender).restore(stored)
+
+    def all_cursors(self) -> dict[str, bytes]:
+        """What every sender must hear when the session begins."""
+        return self._cursors(self._receivers)
+
+    def take(self, batch: Sequence[Message]) -> Answer:
+        """Store the batch in one transaction. What is wrong with a message is counted and logged, never raised."""
+        answer = Answer()
+        touched: dict[tuple[str, str], list[Header]] = {}
+        taken: dict[str, bytes] = {}
+        try:
+            with self._writer.transaction():
+                for message in batch:
+                    self._take_one(message, touched, taken, answer)
+        except sqlite3.Error as error:
+            # Nothing of the batch is stored and nothing is acknowledged: the senders will send it again.
+            logger.error("commit of %d messages failed: %s", len(batch), error)
+            for receiver in self._receivers.values():
+                receiver.rolled_back()
+            return Answer(births_wanted=True)
+        self._births.update(taken)
+        for sender, headers in touched.items():
+            for header in headers:
+                self._receivers[sender].stored(header)
+        answer.publish = self._cursors(touched)
+        return answer
+
+    def _take_one(
+        self, message: Message, touched: dict[tuple[str, str], list[Header]], taken: dict[str, bytes], answer: Answer
+    ) -> None:
+        try:
+            topic = topics.parse(message.topic)
+            if topic.kind == "birth":
+                if taken.get(topic.sender, self._births.get(topic.sender)) != message.payload:
+                    self._take_birth(topic.sender, message.payload)
+                    taken[topic.sender] = message.payload
+            elif topic.kind == "up":
+                sender = (topic.sender, topic.lane)
+                touched.setdefault(sender, []).extend(self._take_pack(sender, message.payload))
+        except UnknownAliasError as error:
+            self._writer.count("unknown_alias")
+            answer.births_wanted = True
+            logger.warning("%s: %s; the pack waits", message.topic, error)
+        except (ProtocolError, BirthError) as error:
+            self._writer.count("malformed")
+            logger.warning("%s: refused %d bytes: %s", message.topic[:200], len(message.payload), error)
+
+    def _take_birth(self, gateway: str, payload: bytes) -> None:
+        birth = births.parse(gateway, payload)
+        if isinstance(birth, births.Birth):
+            self._writer.write_birth(birth)
+        else:
+            self._writer.write_death(gateway)
+        self._writer.count("births")
+
+    def _take_pack(self, sender: tuple[str, str], payload: bytes) -> list[Header]:
+        """The header if the pack was written; an empty list if the sender shall only hear the cursor."""
+        if len(payload) > MAX_PACK_BYTES:
+            raise DecodeError("pack", f"{len(payload)} bytes are too many")
+        header, end = pack.decode_header(payload)
+        body = pack.decode_body(inflate(payload[end:], max_bytes=MAX_BODY_BYTES))
+        self._check(body)
+        gateway, lane = sender
+        self._writer.check_pack(gateway, header, body)
+        verdict = self._receiver(sender).offer(header)
+        self._writer.count(f"packs_{verdict}")
+        if verdict != STORE:
+            return []
+        self._writer.write_pack(gateway, lane, header, body)
+        return [header]
+
+    @staticmethod
+    def _check(body: pack.Body) -> None:
+        """What the format allows but the store must not: ids that name no thing, times out of all reason."""
+        for thing in (*body.tallies, *body.lost):
+            if not topics.is_id(thing):
+                raise DecodeError("pack body", f"{thing[:80]!r} is no id of a thing")
+        for column in body.columns:
+            if min(column.times_ms) < 0 or max(column.times_ms) >= 1 << 53:
+                raise DecodeError("pack body", f"alias {column.alias}: a time is out of range")
+
+    def _receiver(self, sender: tuple[str, str]) -> Receiver:
+        return self._receivers.setdefault(sender, Receiver())
+
+    def _cursors(self, senders: Iterable[tuple[str, str]]) -> dict[str, bytes]:
+        return {
+            topics.cursor(topics.GATEWAY, *sender): cursor.encode(self._session, self._receivers[sender].cursor())
+            for sender in senders
+        }

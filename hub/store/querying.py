@@ -1,0 +1,231 @@
+"""The store's reading side: things, streams, latest values, history, custody. Each call sees one state of the store."""
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+from hub.store.lag import percentile
+from hub.store.schema import FILE, connect
+from protocols.reading import BAD, TIME_ESTIMATED
+
+MAX_ROWS = 10_000
+
+# A number that may be used: bad qualities, texts and absent values are left aside; false and true count as 0 and 1.
+_NUMBER = "CASE typeof(value) WHEN 'blob' THEN value = x'01' ELSE value END"
+_USABLE = f"typeof(value) IN ('integer', 'real', 'blob') AND (quality & {~TIME_ESTIMATED}) < {BAD}"
+
+_LATEST = """
+SELECT stream.id, stream.thing, stream.metric, stream.unit, stream.name_en, stream.name_zh,
+    latest.time_ms, latest.value, latest.exponent, latest.quality, latest.backfill, coalesce(latest.stored, 0) AS stored
+FROM stream LEFT JOIN latest ON latest.stream = stream.id
+WHERE stream.announced_ms = (
+    SELECT max(other.announced_ms) FROM stream AS other
+    WHERE other.thing = stream.thing AND other.metric = stream.metric)
+"""
+_AGAIN = """
+SELECT stream.thing, sum(equal.count - 1) FROM (
+    SELECT stream, count(*) AS count FROM reading
+    WHERE (stream, time_ms) IN (SELECT stream, time_ms FROM reading WHERE n > 0)
+    GROUP BY stream, time_ms, value HAVING count(*) > 1
+) AS equal JOIN stream ON stream.id = equal.stream GROUP BY stream.thing
+"""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One stored value: `value` and `exponent` as the store holds them."""
+
+    time_ms: int
+    value: int | float | str | bytes | None
+    exponent: int | None
+    quality: int
+    backfill: bool
+
+
+@dataclass(frozen=True)
+class StreamNow:
+    """A stream with its newest value, if it has any yet."""
+
+    id: int
+    thing: str
+    metric: str
+    unit: str
+    name: Mapping[str, str]
+    latest: Point | None
+    stored: int
+
+
+@dataclass(frozen=True)
+class ThingNow:
+    """A thing as its gateway last described it; with the gateway offline it is offline too."""
+
+    id: str
+    gateway: str
+    kind: str
+    model: str
+    maker: str
+    name: Mapping[str, str]
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class GatewayNow:
+    """A gateway and since when it is in its state."""
+
+    id: str
+    name: Mapping[str, str]
+    state: str
+    changed_ms: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """The usable numbers of one step of a history."""
+
+    time_ms: int
+    min: float
+    mean: float
+    max: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Custody:
+    """What the hub knows of a thing's readings: where each of them is, and how fast they came."""
+
+    thing: str
+    read: int
+    suppressed: int
+    stored: int
+    declared_lost: int
+    duplicates: int
+    p50_ms: float | None
+    p99_ms: float | None
+
+
+class Querying:
+    """Queries of one store, each over a connection of its own. Raises sqlite3.OperationalError if there is no store."""
+
+    def __init__(self, data: Path):
+        self._path = data / FILE
+
+    def gateways(self) -> list[GatewayNow]:
+        """Every gateway that was ever born."""
+        with self._open() as db:
+            rows = db.execute("SELECT id, name_en, name_zh, state, changed_ms FROM gateway ORDER BY id")
+            return [GatewayNow(row["id"], _name(row), row["state"], row["changed_ms"]) for row in rows]
+
+    def things(self) -> list[ThingNow]:
+        """Every thing, in the order of its gateway."""
+        with self._open() as db:
+            rows = db.execute(
+                "SELECT thing.*, gateway.state AS gateway_state FROM thing JOIN gateway ON gateway.id = thing.gateway"
+                " ORDER BY thing.gateway, thing.position, thing.id"
+            )
+            return [_thing(row) for row in rows]
+
+    def streams(self, thing: str | None = None) -> list[StreamNow]:
+        """The current streams with their newest values, of all things or of one, in the order of their births."""
+        with self._open() as db:
+            one = (" AND stream.thing = ?", (thing,)) if thing is not None else ("", ())
+            rows = db.execute(f"{_LATEST}{one[0]} ORDER BY stream.thing, stream.position", one[1])
+            return [_stream(row) for row in rows]
+
+    def history(self, stream: int, from_ms: int, to_ms: int) -> tuple[list[Point], bool]:
+        """The readings with from <= time < to in order of time; more than MAX_ROWS: the newest of them, and True."""
+        with self._open() as db:
+            rows = db.execute(
+                "SELECT time_ms, value, exponent, quality, backfill FROM reading"
+                " WHERE stream = ? AND time_ms >= ? AND time_ms < ? ORDER BY time_ms DESC, n DESC LIMIT ?",
+                (stream, from_ms, to_ms, MAX_ROWS + 1),
+            ).fetchall()
+        return [_point(row) for row in reversed(rows[:MAX_ROWS])], len(rows) > MAX_ROWS
+
+    def steps(self, stream: int, from_ms: int, to_ms: int, step_ms: int) -> list[Step]:
+        """The history in steps that begin at multiples of `step_ms`; a step without usable numbers is left out."""
+        with self._open() as db:
+            rows = db.execute(
+                f"SELECT time_ms / ?1 * ?1, min({_NUMBER}), avg({_NUMBER}), max({_NUMBER}), count(*) FROM reading"
+                f" WHERE stream = ?2 AND time_ms >= ?3 AND time_ms < ?4 AND {_USABLE} GROUP BY time_ms / ?1 ORDER BY 1",
+                (step_ms, stream, from_ms, to_ms),
+            )
+            return [Step(*row) for row in rows]
+
+    def intervals_ms(self) -> dict[int, float]:
+        """How far apart the last readings of each stream lie, usually (the median): by this an age is judged."""
+        with self._open() as db:
+            found = {}
+            for (stream,) in db.execute("SELECT stream FROM latest").fetchall():
+                rows = db.execute(
+                    "SELECT time_ms FROM reading WHERE stream = ? ORDER BY time_ms DESC LIMIT 21", (stream,)
+                ).fetchall()
+                gaps = [later[0] - earlier[0] for later, earlier in pairwise(rows)]
+                if gaps:
+                    found[stream] = median(gaps)
+            return found
+
+    def custody(self) -> list[Custody]:
+        """The custody of every thing that the hub has heard of."""
+        with self._open() as db:
+            tallies = _by_thing(db, "SELECT thing, sum(read), sum(suppressed) FROM tally GROUP BY thing")
+            stored = _by_thing(
+                db, "SELECT thing, sum(latest.stored) FROM latest JOIN stream ON stream.id = stream GROUP BY thing"
+            )
+            lost = _by_thing(db, "SELECT thing, sum(count) FROM lost GROUP BY thing")
+            again = _by_thing(db, _AGAIN)
+            lags: dict[str, list[tuple[int, int]]] = defaultdict(list)
+            for thing, bucket, count in db.execute("SELECT thing, bucket, count FROM lag"):
+                lags[thing].append((bucket, count))
+            things = {row[0] for row in db.execute("SELECT id FROM thing")} | set(tallies) | set(stored) | set(lost)
+        made = []
+        for thing in sorted(things):
+            read, suppressed = tallies.get(thing, (0, 0))
+            one = [counts.get(thing, (0,))[0] for counts in (stored, lost, again)]
+            made.append(
+                Custody(thing, read, suppressed, *one, *(percentile(lags[thing], part) for part in (0.5, 0.99)))
+            )
+        return made
+
+    def counters(self) -> dict[str, int]:
+        """What became of the messages that ingest was sent."""
+        with self._open() as db:
+            return dict(db.execute("SELECT name, count FROM counter ORDER BY name").fetchall())
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        connection = connect(self._path, readonly=True)
+        try:
+            connection.execute("BEGIN")
+            yield connection
+        finally:
+            connection.close()
+
+
+def _by_thing(db: sqlite3.Connection, query: str) -> dict[str, tuple[int, ...]]:
+    return {thing: tuple(numbers) for thing, *numbers in db.execute(query)}
+
+
+def _name(row: sqlite3.Row) -> dict[str, str]:
+    return {"en": row["name_en"], "zh": row["name_zh"]}
+
+
+def _thing(row: sqlite3.Row) -> ThingNow:
+    state, reason = row["state"], row["reason"]
+    if row["gateway_state"] == "offline":
+        state, reason = "offline", "gateway offline"
+    return ThingNow(row["id"], row["gateway"], row["kind"], row["model"], row["maker"], _name(row), state, reason)
+
+
+def _stream(row: sqlite3.Row) -> StreamNow:
+    latest = None if row["time_ms"] is None else _point(row)
+    return StreamNow(row["id"], row["thing"], row["metric"], row["unit"], _name(row), latest, row["stored"])
+
+
+def _point(row: sqlite3.Row) -> Point:
+    return Point(row["time_ms"], row["value"], row["exponent"], row["quality"], bool(row["backfill"]))

@@ -1,0 +1,110 @@
+"""The store's tables, and how they came to be. Every change is one more migration."""
+
+import fcntl
+import sqlite3
+from pathlib import Path
+
+from sqlite_utils import Database, Migrations
+
+FILE = "readings.db"
+
+migrations = Migrations("hub")
+
+_FIRST = """
+CREATE TABLE gateway (
+    id TEXT PRIMARY KEY, incarnation INTEGER NOT NULL, name_en TEXT NOT NULL, name_zh TEXT NOT NULL,
+    state TEXT NOT NULL, changed_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- The youngest birth owns a thing: one that moves to another gateway keeps its streams and its history.
+CREATE TABLE thing (
+    id TEXT PRIMARY KEY, gateway TEXT NOT NULL, kind TEXT NOT NULL, model TEXT NOT NULL, maker TEXT NOT NULL,
+    name_en TEXT NOT NULL, name_zh TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, position INTEGER NOT NULL,
+    born_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- A metric that changes its unit becomes a stream of its own; the one announced last is the current one.
+CREATE TABLE stream (
+    id INTEGER PRIMARY KEY, thing TEXT NOT NULL, metric TEXT NOT NULL, unit TEXT NOT NULL,
+    name_en TEXT NOT NULL, name_zh TEXT NOT NULL, position INTEGER NOT NULL, announced_ms INTEGER NOT NULL,
+    UNIQUE (thing, metric, unit)
+);
+
+CREATE TABLE alias (
+    gateway TEXT NOT NULL, incarnation INTEGER NOT NULL, alias INTEGER NOT NULL, stream INTEGER NOT NULL,
+    PRIMARY KEY (gateway, incarnation, alias)
+) WITHOUT ROWID;
+
+-- value has no type: integer, real, text, NULL, and x'00' / x'01' for false and true. exponent: the value is a decimal
+-- fraction known to 10^exponent. n tells readings of one time apart; it is no identity (that is the pack's).
+CREATE TABLE reading (
+    stream INTEGER NOT NULL, time_ms INTEGER NOT NULL, n INTEGER NOT NULL,
+    value, exponent INTEGER, quality INTEGER NOT NULL, backfill INTEGER NOT NULL,
+    PRIMARY KEY (stream, time_ms, n)
+) WITHOUT ROWID;
+
+-- The few readings that share a stream and a time with an earlier one: where duplicates would be.
+CREATE INDEX reading_again ON reading (stream, time_ms) WHERE n > 0;
+
+CREATE TABLE latest (
+    stream INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, value, exponent INTEGER, quality INTEGER NOT NULL,
+    backfill INTEGER NOT NULL, stored INTEGER NOT NULL
+);
+
+CREATE TABLE cursor (
+    gateway TEXT NOT NULL, lane TEXT NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
+    PRIMARY KEY (gateway, lane, epoch)
+) WITHOUT ROWID;
+
+CREATE TABLE tally (
+    gateway TEXT NOT NULL, epoch INTEGER NOT NULL, thing TEXT NOT NULL, read INTEGER NOT NULL,
+    suppressed INTEGER NOT NULL, PRIMARY KEY (gateway, epoch, thing)
+) WITHOUT ROWID;
+
+CREATE TABLE lost (
+    gateway TEXT NOT NULL, lane TEXT NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, thing TEXT NOT NULL,
+    count INTEGER NOT NULL, from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL,
+    PRIMARY KEY (gateway, lane, epoch, seq, thing)
+) WITHOUT ROWID;
+
+-- What became of messages: births, packs by verdict, refused ones.
+CREATE TABLE counter (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE lag (
+    thing TEXT NOT NULL, bucket INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (thing, bucket)
+) WITHOUT ROWID;
+"""
+
+
+@migrations()
+def readings_and_their_custody(db: Database) -> None:
+    """The first tables. Not by executescript, which would commit the migration's transaction."""
+    for statement in _FIRST.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+def prepare(data: Path) -> Path:
+    """Make or migrate the store in this directory; several processes may do so at once. Returns the file."""
+    data.mkdir(parents=True, exist_ok=True)
+    with (data / "migrate.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        connection = connect(data / FILE)
+        try:
+            migrations.apply(Database(connection))
+        finally:
+            connection.close()
+    return data / FILE
+
+
+def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
+    """A connection with the store's settings; transactions are begun and ended by the caller."""
+    mode = "ro" if readonly else "rwc"
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=10
+    )
+    connection.row_factory = sqlite3.Row
+    if not readonly:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+    return connection

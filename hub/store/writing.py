@@ -1,0 +1,223 @@
+"""The store's writing side: births and packs, all of a batch in one transaction."""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hub.birth import Birth
+from hub.errors import BirthError, UnknownAliasError
+from hub.store.lag import bucket_of
+from hub.store.schema import connect, prepare
+from protocols.custody import Header, incarnation_of
+from protocols.pack import Body, Column
+from protocols.reading import BAD, BAD_INVALID, TIME_ESTIMATED, DecimalFraction, Value, to_float
+
+Row = tuple[int | float | str | bytes | None, int | None]  # a value and its exponent, as stored
+
+_GATEWAY = """
+INSERT OR REPLACE INTO gateway (id, incarnation, name_en, name_zh, state, changed_ms) VALUES (?, ?, ?, ?, 'online', ?)
+"""
+_THING = """
+INSERT INTO thing (id, gateway, kind, model, maker, name_en, name_zh, state, reason, position, born_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET gateway = excluded.gateway, kind = excluded.kind, model = excluded.model,
+    maker = excluded.maker, name_en = excluded.name_en, name_zh = excluded.name_zh, state = excluded.state,
+    reason = excluded.reason, position = excluded.position, born_ms = excluded.born_ms
+WHERE excluded.born_ms >= born_ms OR excluded.gateway = gateway
+"""
+_STREAM = """
+INSERT INTO stream (thing, metric, unit, name_en, name_zh, position, announced_ms) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET name_en = excluded.name_en, name_zh = excluded.name_zh, position = excluded.position,
+    announced_ms = excluded.announced_ms
+RETURNING id
+"""
+_ALIAS = "INSERT OR IGNORE INTO alias (gateway, incarnation, alias, stream) VALUES (?, ?, ?, ?)"
+_READING = """
+INSERT INTO reading (stream, time_ms, n, value, exponent, quality, backfill)
+VALUES (?1, ?2, coalesce((SELECT max(n) + 1 FROM reading WHERE stream = ?1 AND time_ms = ?2), 0), ?3, ?4, ?5, ?6)
+"""
+_LATEST = """
+INSERT INTO latest (stream, time_ms, value, exponent, quality, backfill, stored) VALUES (?, ?, ?, ?, ?, ?, 0)
+ON CONFLICT (stream) DO UPDATE SET time_ms = excluded.time_ms, value = excluded.value, exponent = excluded.exponent,
+    quality = excluded.quality, backfill = excluded.backfill
+WHERE excluded.time_ms > time_ms OR (excluded.time_ms = time_ms AND excluded.backfill <= backfill)
+"""
+_CURSOR = """
+INSERT INTO cursor (gateway, lane, epoch, seq) VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)
+"""
+_CLOSED = "DELETE FROM cursor WHERE gateway = ? AND lane = ? AND epoch >= ? AND epoch < ?"
+_TALLY = """
+INSERT INTO tally (gateway, epoch, thing, read, suppressed) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET read = max(read, excluded.read), suppressed = max(suppressed, excluded.suppressed)
+"""
+_LOST = "INSERT INTO lost (gateway, lane, epoch, seq, thing, count, from_ms, to_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_LAG = """
+INSERT INTO lag (thing, bucket, count) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count
+"""
+_COUNTER = """
+INSERT INTO counter (name, count) VALUES (?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count
+"""
+
+
+def now_ms() -> int:
+    """The wall clock, Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class Writer:
+    """The one connection that writes; `write_...` must be called within a `transaction`."""
+
+    def __init__(self, data: Path, *, clock: Callable[[], int] = now_ms):
+        self._db = connect(prepare(data))
+        self._clock = clock
+        self._streams: dict[
+            tuple[str, int], dict[int, tuple[int, str]]
+        ] = {}  # alias -> (stream, thing), by incarnation
+        self._waiting: list[tuple[str, int]] = []  # (thing, time) whose latency is known at the commit
+        self._counts: Counter[str] = Counter()
+        self._commit_ms = 0.0
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is written inside is committed together, or not at all."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._write_lags()
+            self._db.executemany(_COUNTER, self._counts.items())
+            started = time.perf_counter()
+            self._db.execute("COMMIT")
+            self._commit_ms = (time.perf_counter() - started) * 1000
+        except BaseException:
+            self._streams.clear()
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        finally:
+            self._waiting.clear()
+            self._counts.clear()
+
+    def cursors(self) -> dict[tuple[str, str], dict[int, int]]:
+        """Per (gateway, lane) the highest seq stored of each epoch that is still open."""
+        found: dict[tuple[str, str], dict[int, int]] = {}
+        for gateway, lane, epoch, seq in self._db.execute("SELECT gateway, lane, epoch, seq FROM cursor"):
+            found.setdefault((gateway, lane), {})[epoch] = seq
+        return found
+
+    def count(self, counter: str) -> None:
+        """Count what became of a message."""
+        self._counts[counter] += 1
+
+    def write_birth(self, birth: Birth) -> None:
+        """Take over a gateway, its things and its aliases. Raises BirthError, before anything is written."""
+        key = (birth.gateway, birth.incarnation)
+        known = self._aliases(*key)
+        self._check_aliases(birth, known)
+        now = self._clock()
+        self._db.execute(_GATEWAY, (birth.gateway, birth.incarnation, birth.name.en, birth.name.zh, now))
+        # What this gateway no longer speaks of is gone from it; its history stays.
+        self._db.execute("UPDATE thing SET state = 'offline', reason = 'removed' WHERE gateway = ?", (birth.gateway,))
+        for place, t in enumerate(birth.things):
+            names = (t.kind, t.model, t.maker, t.name.en, t.name.zh)
+            self._db.execute(_THING, (t.id, birth.gateway, *names, t.state, t.reason, place, birth.time_ms))
+        for place, s in enumerate(birth.streams):
+            named = (s.name.en, s.name.zh, place, now)
+            (stream,) = self._db.execute(_STREAM, (s.thing, s.metric, s.unit, *named)).fetchone()
+            known[s.alias] = (stream, s.thing)
+            self._db.execute(_ALIAS, (*key, s.alias, stream))
+
+    def write_death(self, gateway: str) -> None:
+        """The gateway is offline, and with it all its things."""
+        self._db.execute(
+            "UPDATE gateway SET state = 'offline', changed_ms = ? WHERE id = ? AND state != 'offline'",
+            (self._clock(), gateway),
+        )
+
+    def check_pack(self, gateway: str, header: Header, body: Body) -> None:
+        """Raises UnknownAliasError if the pack speaks of an alias that no birth has announced."""
+        known = self._aliases(gateway, incarnation_of(header.epoch))
+        for column in body.columns:
+            if column.alias not in known:
+                raise UnknownAliasError(gateway, incarnation_of(header.epoch), column.alias)
+
+    def write_pack(self, gateway: str, lane: str, header: Header, body: Body) -> None:
+        """Take over a pack's readings, counts and gap records, and move the cursor past it."""
+        known = self._aliases(gateway, incarnation_of(header.epoch))
+        for column in body.columns:
+            self._write_column(column, *known[column.alias], backfill=header.backfill)
+        tallies = [(gateway, header.epoch, thing, *tally) for thing, tally in body.tallies.items()]
+        self._db.executemany(_TALLY, tallies)
+        losses = [(gateway, lane, header.epoch, header.seq, thing, *loss) for thing, loss in body.lost.items()]
+        self._db.executemany(_LOST, losses)
+        self._db.execute(_CURSOR, (gateway, lane, header.epoch, header.seq))
+        first_epoch = header.oldest - header.oldest % (1 << 20)
+        self._db.execute(_CLOSED, (gateway, lane, first_epoch, header.oldest))
+
+    def _write_column(self, column: Column, stream: int, thing: str, *, backfill: bool) -> None:
+        rows = [
+            (stream, time_ms, *_stored(value), _quality(value, quality), backfill)
+            for time_ms, quality, value in zip(column.times_ms, column.qualities, column.values, strict=True)
+        ]
+        self._db.executemany(_READING, rows)
+        newest = max(reversed(rows), key=lambda row: row[1])  # of equal times the last one given
+        self._db.execute(_LATEST, newest)
+        self._db.execute("UPDATE latest SET stored = stored + ? WHERE stream = ?", (len(rows), stream))
+        if not backfill:
+            self._waiting += [(thing, time_ms) for time_ms in column.times_ms]
+
+    def _write_lags(self) -> None:
+        """Latency counts up to the end of the commit, which is still ahead: the last one's duration stands for it."""
+        stored_ms = self._clock() + self._commit_ms
+        counts = Counter((thing, bucket_of(stored_ms - time_ms)) for thing, time_ms in self._waiting)
+        self._db.executemany(_LAG, [(thing, bucket, count) for (thing, bucket), count in counts.items()])
+
+    def _aliases(self, gateway: str, incarnation: int) -> dict[int, tuple[int, str]]:
+        key = (gateway, incarnation)
+        if key not in self._streams:
+            self._streams[key] = {
+                alias: (stream, thing)
+                for alias, stream, thing in self._db.execute(
+                    "SELECT alias, stream, thing FROM alias JOIN stream ON stream.id = alias.stream"
+                    " WHERE gateway = ? AND incarnation = ?",
+                    key,
+                )
+            }
+        return self._streams[key]
+
+    def _check_aliases(self, birth: Birth, known: dict[int, tuple[int, str]]) -> None:
+        """Within an incarnation an alias never changes its meaning: packs that are still buffered rely on it."""
+        for s in birth.streams:
+            if s.alias not in known:
+                continue
+            row = self._db.execute(
+                "SELECT thing, metric, unit FROM stream WHERE id = ?", (known[s.alias][0],)
+            ).fetchone()
+            if tuple(row) != (s.thing, s.metric, s.unit):
+                raise BirthError(birth.gateway, f"alias {s.alias} already stands for {row['metric']} of {row['thing']}")
+
+
+def _stored(value: Value) -> Row:
+    if isinstance(value, DecimalFraction):
+        return to_float(value), value.exponent
+    if isinstance(value, bool):
+        return (b"\x01" if value else b"\x00"), None
+    if isinstance(value, int) and abs(value) >= 1 << 63:
+        return float(value), None  # SQLite's integers have 64 bits
+    if isinstance(value, float) and not math.isfinite(value):
+        return None, None
+    return value, None
+
+
+def _quality(value: Value, quality: int) -> int:
+    """A float that is no number is no value either, and its quality says so."""
+    if isinstance(value, float) and not math.isfinite(value) and quality & ~TIME_ESTIMATED < BAD:
+        return BAD_INVALID | quality & TIME_ESTIMATED
+    return quality

@@ -1,0 +1,54 @@
+"""The program that serves the web API, its documentation and the live page. It only reads the store."""
+
+import logging
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from nicegui import ui
+from pydantic import BaseModel
+
+from hub import api, problems
+from hub.errors import SetupError
+from hub.page.live import install as install_page
+from hub.store.querying import Querying
+from hub.store.schema import prepare
+from runtime.process import port_in_use
+
+_DESCRIPTION = "Things, their streams of readings, and where each reading is. Times are Unix milliseconds, UTC."
+
+
+class Health(BaseModel):
+    """The hub's web process answers, and its store can be read."""
+
+    status: str
+    things: int
+
+
+def make_app(data: Path) -> FastAPI:
+    """The whole application. /docs needs no other host: its assets are served from here."""
+    store = Querying(data)
+    app = FastAPIOffline(
+        title="Kerb hub", version="1", description=_DESCRIPTION, redoc_url=None, static_url="/docs-assets"
+    )
+    problems.install(app)
+    app.include_router(api.make_router(store))
+
+    @app.get("/healthz", tags=["health"])
+    def health() -> Health:
+        """200 as soon as requests can be answered; 503 while the store cannot be read."""
+        return Health(status="ok", things=len(store.things()))
+
+    install_page(store)
+    ui.run_with(app, title="Kerb", dark=None, show_welcome_message=False, tailwind=False)
+    return app
+
+
+def run(data: Path, *, host: str, port: int) -> None:
+    """Serve until SIGINT or SIGTERM. Raises SetupError if the port is taken."""
+    prepare(data)
+    if port_in_use(host, port):
+        raise SetupError(f"port {port} on {host} is in use; choose another one with --port")
+    logging.getLogger("nicegui").setLevel(logging.WARNING)
+    uvicorn.run(make_app(data), host=host, port=port, access_log=False, log_level="warning")

@@ -1,0 +1,91 @@
+"""The GATT characteristics of Bluetooth health devices as readings, and back.
+
+Source: Bluetooth SIG GATT Specification Supplement, section 3. `decode(uuid, encode(uuid, readings))` gives the same
+readings when they are in the order of the fields; reserved bits are left aside.
+"""
+
+from ..errors import DecodeError, EncodeError
+from ..reading import Reading, reading
+from . import cgm, racp, tables
+
+HEART_RATE_MEASUREMENT = 0x2A37
+TEMPERATURE_MEASUREMENT = 0x2A1C
+BLOOD_PRESSURE_MEASUREMENT = 0x2A35
+GLUCOSE_MEASUREMENT = 0x2A18
+PLX_SPOT_CHECK_MEASUREMENT = 0x2A5E
+PLX_CONTINUOUS_MEASUREMENT = 0x2A5F
+WEIGHT_MEASUREMENT = 0x2A9D
+BODY_COMPOSITION_MEASUREMENT = 0x2A9C
+CGM_MEASUREMENT = 0x2AA7
+RECORD_ACCESS_CONTROL_POINT = 0x2A52
+CURRENT_TIME = 0x2A2B
+BATTERY_LEVEL = 0x2A19
+
+_LAYOUTS = {
+    HEART_RATE_MEASUREMENT: tables.HEART_RATE,
+    TEMPERATURE_MEASUREMENT: tables.TEMPERATURE,
+    BLOOD_PRESSURE_MEASUREMENT: tables.BLOOD_PRESSURE,
+    GLUCOSE_MEASUREMENT: tables.GLUCOSE,
+    PLX_SPOT_CHECK_MEASUREMENT: tables.PLX_SPOT_CHECK,
+    PLX_CONTINUOUS_MEASUREMENT: tables.PLX_CONTINUOUS,
+    WEIGHT_MEASUREMENT: tables.WEIGHT,
+    BODY_COMPOSITION_MEASUREMENT: tables.BODY_COMPOSITION,
+    CURRENT_TIME: tables.CURRENT_TIME,
+    BATTERY_LEVEL: tables.BATTERY_LEVEL,
+}
+_STRINGS = {
+    0x2A29: "manufacturer_name",
+    0x2A24: "model_number",
+    0x2A25: "serial_number",
+    0x2A26: "firmware_revision",
+}
+
+
+def decode(uuid16: int, data: bytes, *, crc: bool = False) -> "list[Reading]":
+    """The readings in a characteristic's value, without times. Raises DecodeError, also for an unknown uuid16.
+
+    `crc`: the CGM measurement's records end with a CRC-16, as its feature characteristic says.
+    """
+    data = bytes(data)
+    if uuid16 in _LAYOUTS:
+        return _LAYOUTS[uuid16].decode(data)
+    if uuid16 == CGM_MEASUREMENT:
+        return cgm.decode(data, crc)
+    if uuid16 == RECORD_ACCESS_CONTROL_POINT:
+        return racp.decode(data)
+    if uuid16 in _STRINGS:
+        return [reading(_STRINGS[uuid16], _text(_STRINGS[uuid16], data), "")]
+    raise DecodeError("characteristic", f"{uuid16:04X} is unknown")
+
+
+def encode(uuid16: int, readings: "list[Reading]", *, crc: bool = False) -> bytes:
+    """The characteristic's value of readings. Raises EncodeError for what it cannot carry, and for an unknown uuid16.
+
+    Optional fields are written when they are given. A missing number is written as NaN, or +infinity for BAD_RANGE.
+    """
+    if uuid16 in _LAYOUTS:
+        return _LAYOUTS[uuid16].encode(readings)
+    if uuid16 == CGM_MEASUREMENT:
+        return cgm.encode(readings, crc)
+    if uuid16 == RECORD_ACCESS_CONTROL_POINT:
+        return racp.encode(readings)
+    if uuid16 in _STRINGS:
+        return _text_bytes(_STRINGS[uuid16], readings)
+    raise EncodeError("characteristic", f"{uuid16:04X} is unknown")
+
+
+def _text(metric: str, data: bytes) -> str:
+    """The UTF-8 text without the zeros that some devices pad it with."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeError as error:
+        raise DecodeError(metric, "is not UTF-8") from error
+    return text.rstrip("\0")
+
+
+def _text_bytes(metric: str, readings: "list[Reading]") -> bytes:
+    if len(readings) != 1 or readings[0].metric != metric or not isinstance(readings[0].value, str):
+        raise EncodeError(metric, "must be the one reading, and text")
+    if readings[0].value.endswith("\0"):
+        raise EncodeError(metric, "ends in a zero")
+    return readings[0].value.encode("utf-8")

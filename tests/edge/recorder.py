@@ -1,0 +1,59 @@
+"""An intake that keeps what a link gives it, for tests that await what they expect."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from edge.links.base import Origin
+from protocols.reading import BAD, Reading
+
+
+class Recorder:
+    """Everything taken, told and counted, in order."""
+
+    def __init__(self) -> None:
+        self.readings: list[tuple[str, Reading]] = []
+        self.states: list[tuple[str, str, str]] = []
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self._news = asyncio.Event()
+
+    def take(
+        self, thing: str, readings: Sequence[Reading], *, lane: str = "bulk", origin: Origin | None = None
+    ) -> None:
+        """Keep the readings."""
+        assert readings, "an empty take without an origin"
+        self.readings += [(thing, each) for each in readings]
+        self._news.set()
+
+    def state(self, thing: str, state: str, reason: str = "") -> None:
+        """Keep the state."""
+        self.states.append((thing, state, reason))
+        self._news.set()
+
+    def count(self, counter: str, thing: str = "", by: int = 1) -> None:
+        """Keep the count."""
+        self.counts[counter, thing] += by
+        self._news.set()
+
+    async def until(self, seen: Callable[[], object], *, within_s: float = 8.0) -> None:
+        """Wait until `seen` is true; whatever comes in makes it be asked again."""
+        async with asyncio.timeout(within_s):
+            while not seen():
+                self._news.clear()
+                await self._news.wait()
+
+    def of(self, thing: str, metric: str) -> list[Reading]:
+        """The readings of one metric, oldest first."""
+        return [each for owner, each in self.readings if owner == thing and each.metric == metric]
+
+    def good(self, thing: str, metric: str) -> list[Reading]:
+        """The usable ones of them."""
+        return [each for each in self.of(thing, metric) if each.quality < BAD]
+
+    def bad(self, thing: str) -> list[Reading]:
+        """All unusable readings of a thing."""
+        return [each for owner, each in self.readings if owner == thing and each.quality >= BAD]
+
+    def states_of(self, thing: str) -> list[str]:
+        """The states of a thing in the order in which they were told."""
+        return [state for owner, state, _ in self.states if owner == thing]

@@ -1,0 +1,342 @@
+"""The Modbus link against real servers: pymodbus's, the simulated meter in a process of its own, and raw sockets."""
+
+import asyncio
+import socket
+import struct
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from pymodbus.pdu import ExceptionResponse, ModbusPDU
+from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
+
+from edge.errors import DeviceError, LinkError
+from edge.links.backoff import Backoff
+from edge.links.base import Attached
+from edge.links.modbus import ModbusLink
+from edge.links.modbus_blocks import blocks_of, split
+from hardware.catalogue import catalogue
+from protocols.reading import BAD_INVALID, BAD_REFUSED, BAD_TIMEOUT, GOOD
+from tests.edge.recorder import Recorder
+
+SDM120 = catalogue()["eastron-sdm120"]
+METRICS = set(SDM120.metrics)
+# The SDM120's input registers by the maker's document (wire address, a float32 each) and what the server holds there.
+HELD = {0x00: 230.2, 0x06: 4.25, 0x0C: 941.5, 0x12: 980.0, 0x18: 210.5, 0x1E: 0.96, 0x46: 50.01, 0x48: 1284.5}
+NAMES = (
+    "voltage",
+    "current",
+    "active_power",
+    "apparent_power",
+    "reactive_power",
+    "power_factor",
+    "frequency",
+    "import_energy",
+)
+EXPECTED = dict(zip(NAMES, HELD.values(), strict=True))
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def device(unit_id: int, thing: str = "meter") -> Attached:
+    return Attached(thing, SDM120, str(unit_id))
+
+
+def sdm120(unit_id: int, held: dict[int, float], *, gaps: bool = False) -> SimDevice:
+    """A device with float32 values in its registers; with `gaps` the registers between them read as 0."""
+    exists = [SimData(address, values=value, datatype=DataType.FLOAT32) for address, value in held.items()]
+    if gaps:
+        free = set(range(max(held))) - {address + word for address in held for word in (0, 1)}
+        exists += [SimData(address, values=0, datatype=DataType.REGISTERS) for address in free]
+    return SimDevice(unit_id, exists)
+
+
+Hook = Callable[[bool, ModbusPDU], ModbusPDU | None]
+
+
+@asynccontextmanager
+async def serving(*devices: SimDevice, hook: Hook | None = None) -> AsyncIterator[int]:
+    """A pymodbus server on a free port. `hook` sees every request and answer, and drops those it gives None for."""
+    server = ModbusTcpServer(list(devices), address=("127.0.0.1", 0), trace_pdu=hook)  # type: ignore[arg-type]
+    await server.serve_forever(background=True)
+    try:
+        yield server.transport.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+    finally:
+        await server.shutdown()
+
+
+@asynccontextmanager
+async def linked(port: int, *devices: Attached, period_ms: int = 50, timeout_ms: int = 400) -> AsyncIterator[Recorder]:
+    """A running link; leaving cancels it, and a link that swallows its cancellation hangs here."""
+    recorder = Recorder()
+    link = ModbusLink(
+        "bus",
+        "127.0.0.1",
+        port,
+        devices,
+        recorder,
+        now_ms,
+        period_ms=period_ms,
+        timeout_ms=timeout_ms,
+        backoff=Backoff(first_s=0.05, most_s=0.2),
+    )
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(link.run())
+        yield recorder
+        running.cancel()
+    assert running.cancelled()
+
+
+async def test_values_match_the_registers() -> None:
+    before = now_ms()
+    async with serving(sdm120(1, HELD, gaps=True)) as port, linked(port, device(1)) as recorder:
+        await recorder.until(lambda: all(recorder.of("meter", name) for name in NAMES))
+        for name, value in EXPECTED.items():
+            first = recorder.of("meter", name)[0]
+            assert first.value == pytest.approx(value, rel=1e-6)  # float32 has 24 bits
+            assert (first.unit, first.quality) == (SDM120.metrics[name].unit, GOOD)
+            assert before <= first.time_ms <= now_ms()
+        await recorder.until(lambda: recorder.states)
+        assert recorder.states == [("meter", "online", "")]
+
+
+async def test_reads_neighbouring_registers_in_one_request() -> None:
+    requests: Counter[tuple[int, int]] = Counter()
+
+    def hook(sending: bool, pdu: ModbusPDU) -> ModbusPDU:
+        if not sending:
+            requests[pdu.address, pdu.count] += 1
+        return pdu
+
+    async with serving(sdm120(1, HELD, gaps=True), hook=hook) as port, linked(port, device(1)) as recorder:
+        await recorder.until(lambda: len(recorder.of("meter", "import_energy")) >= 3)
+    assert set(requests) == {(0x00, 0x20), (0x46, 4)}
+
+
+async def test_reads_apart_what_a_device_refuses_to_read_together() -> None:
+    requests: list[tuple[int, int]] = []
+
+    def hook(sending: bool, pdu: ModbusPDU) -> ModbusPDU:
+        if not sending:
+            requests.append((pdu.address, pdu.count))
+        return pdu
+
+    async with serving(sdm120(1, HELD), hook=hook) as port, linked(port, device(1)) as recorder:
+        await recorder.until(lambda: len(recorder.of("meter", "import_energy")) >= 3)
+        assert not recorder.bad("meter")
+        assert {name: recorder.of("meter", name)[0].value for name in NAMES} == pytest.approx(EXPECTED, rel=1e-6)
+    assert requests.count((0x00, 0x20)) == 1, "a refused request is not made again"
+
+
+async def test_a_refused_register_is_bad_once_and_the_others_stay_good() -> None:
+    held = {address: value for address, value in HELD.items() if address != 0x46}
+    async with serving(sdm120(1, held)) as port, linked(port, device(1)) as recorder:
+        await recorder.until(lambda: len(recorder.of("meter", "import_energy")) >= 4)
+        refused = recorder.bad("meter")
+        assert [(each.metric, each.value, each.quality) for each in refused] == [("frequency", None, BAD_REFUSED)]
+        assert recorder.states == [("meter", "online", "frequency: illegal data address")]
+        assert recorder.counts["refusals", "meter"] >= 3
+
+
+@pytest.mark.parametrize("word", [float("nan"), float("inf"), float("-inf")])
+async def test_no_number_is_no_value(word: float) -> None:
+    holding = {**HELD, 0x00: word}
+    broken = sdm120(1, holding)
+
+    async def action(_function: int, start: int, _at: int, _n: int, registers: list[int], _set: object) -> None:
+        if recorder.counts["healed", ""]:
+            registers[0 - start : 2 - start] = struct.unpack(">HH", struct.pack(">f", 230.2))
+
+    broken.action = action
+    async with serving(broken) as port, linked(port, device(1)) as recorder:
+        await recorder.until(lambda: len(recorder.of("meter", "current")) >= 3)
+        assert [(each.value, each.quality) for each in recorder.of("meter", "voltage")] == [(None, BAD_INVALID)]
+        recorder.count("healed")
+        await recorder.until(lambda: recorder.good("meter", "voltage"))
+        assert recorder.good("meter", "voltage")[0].value == pytest.approx(230.2, rel=1e-6)
+
+
+@asynccontextmanager
+async def meter_process(port: int) -> AsyncIterator[int]:
+    """The simulated meter as a process; killed without warning at the end."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "hardware.sim.meter", "--port", str(port), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        ready = (await process.stdout.readline()).decode()
+        assert ready, "the meter did not start"
+        yield int(ready.rsplit(":", 1)[1])
+    finally:
+        process.kill()
+        await process.communicate()
+
+
+async def test_a_meter_that_dies_and_comes_back() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    async with linked(port, device(1)) as recorder:
+        await recorder.until(lambda: recorder.counts["connect_failures", ""] >= 2)
+        assert len(recorder.bad("meter")) == len(METRICS), "told once, not at every attempt"
+        async with meter_process(port):
+            await recorder.until(lambda: len(recorder.good("meter", "import_energy")) >= 2)
+        killed_ms = now_ms()
+        await recorder.until(lambda: recorder.counts["connect_failures", ""] >= 5)
+        bad = recorder.bad("meter")
+        assert Counter(each.metric for each in bad) == dict.fromkeys(METRICS, 2)
+        assert {(each.value, each.quality) for each in bad} == {(None, BAD_TIMEOUT)}
+        assert max(each.time_ms for each in recorder.good("meter", "voltage")) <= killed_ms, "old values stay old"
+        good = len(recorder.good("meter", "voltage"))
+        async with meter_process(port):
+            await recorder.until(lambda: len(recorder.good("meter", "voltage")) >= good + 2)
+        assert recorder.states_of("meter")[:4] == ["offline", "online", "offline", "online"]
+        assert str(port) in recorder.states[2][2]
+
+
+async def test_a_silent_unit_costs_its_neighbour_a_bounded_share() -> None:
+    asked: list[float] = []
+
+    def hook(sending: bool, pdu: ModbusPDU) -> ModbusPDU | None:
+        if sending or pdu.dev_id == 1:
+            return pdu
+        asked.append(time.monotonic())
+        return None
+
+    both = device(1, "alive"), device(2, "dead")
+    async with (
+        serving(sdm120(1, HELD, gaps=True), hook=hook) as port,
+        linked(port, *both, period_ms=100, timeout_ms=60) as recorder,
+    ):
+        await recorder.until(lambda: recorder.bad("dead"))
+        begin_s, begin = time.monotonic(), len(recorder.of("alive", "voltage"))
+        await recorder.until(lambda: len(recorder.of("alive", "voltage")) >= begin + 20)
+        elapsed_s = time.monotonic() - begin_s
+        assert elapsed_s == pytest.approx(2.0, abs=0.25), "20 periods of 100 ms"
+        assert not recorder.bad("alive")
+        probes = sum(at > begin_s for at in asked)
+        assert 1 <= probes <= 1 + elapsed_s * 0.2 / 0.06, "a fifth of the time at most, 60 ms a probe"
+        assert probes <= 6, "at 0.1, 0.3, 0.7, 1.5 s: the gaps grow"
+        assert Counter(each.metric for each in recorder.bad("dead")) == dict.fromkeys(METRICS, 1)
+        assert [each for each in recorder.states if each[0] == "dead"] == [
+            ("dead", "offline", "no answer within 60 ms")
+        ]
+
+
+async def test_a_bridge_that_misses_its_device_means_offline() -> None:
+    def hook(sending: bool, pdu: ModbusPDU) -> ModbusPDU:
+        return ExceptionResponse(pdu.function_code & 0x7F, 11, 1, pdu.transaction_id) if sending else pdu
+
+    async with serving(sdm120(1, HELD), hook=hook) as port, linked(port, device(1)) as recorder:
+        await recorder.until(lambda: recorder.states)
+        assert recorder.states == [("meter", "offline", "gateway target did not respond")]
+        assert {each.quality for each in recorder.bad("meter")} == {BAD_TIMEOUT}
+
+
+async def test_missed_cycles_are_counted_and_not_made_up_for() -> None:
+    asked: list[float] = []
+
+    async def action(*_request: object) -> None:
+        asked.append(time.monotonic())
+        if len(asked) == 6:
+            await asyncio.sleep(0.32)
+
+    slow = sdm120(1, HELD, gaps=True)
+    slow.action = action
+    async with serving(slow) as port, linked(port, device(1), period_ms=100, timeout_ms=2000) as recorder:
+        await recorder.until(lambda: len(recorder.of("meter", "import_energy")) >= 6)
+        assert 2 <= recorder.counts["missed_cycles", "meter"] <= 4
+    gaps = [after - before for before, after in zip(asked[6::2], asked[8::2], strict=False)]
+    assert gaps
+    assert min(gaps) > 0.05, "no burst after the stall"
+
+
+@asynccontextmanager
+async def answering(answer: Callable[[bytes], tuple[float, bytes]]) -> AsyncIterator[int]:
+    """A raw server: for each request `answer` gives a delay in seconds and the bytes to send."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while len(request := await reader.read(12)) == 12:
+            delay_s, data = answer(request)
+            asyncio.get_running_loop().call_later(delay_s, writer.write, data)
+        writer.close()
+        await writer.wait_closed()
+        closed.set()
+
+    closed = asyncio.Event()
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+        async with asyncio.timeout(5):
+            await closed.wait()
+
+
+def response(request: bytes, registers: bytes) -> bytes:
+    """A well-formed answer to a read request (Messaging on TCP/IP, section 3.1.3)."""
+    return request[:4] + struct.pack(">HBBB", len(registers) + 3, request[6], request[7], len(registers)) + registers
+
+
+async def test_an_answer_that_is_too_short_gives_no_value() -> None:
+    async with (
+        answering(lambda request: (0, response(request, b"\x43\x66"))) as port,
+        linked(port, device(1)) as recorder,
+    ):
+        await recorder.until(lambda: recorder.states)
+        assert recorder.states == [("meter", "offline", "answered 1 of 32 values")]
+        assert {each.value for _, each in recorder.readings} == {None}
+
+
+async def test_a_late_answer_is_never_taken_for_the_next_one() -> None:
+    """The n-th request is answered with the value n; one answer comes later than the timeout."""
+    number = 0
+
+    def answer(request: bytes) -> tuple[float, bytes]:
+        nonlocal number
+        number += 1
+        registers = struct.unpack(">H", request[10:12])[0]
+        data = struct.pack(">f", number) + bytes(registers * 2 - 4)
+        return (0.13 if number == 3 else 0.0), response(request, data)
+
+    async with answering(answer) as port, linked(port, device(1), period_ms=40, timeout_ms=100) as recorder:
+        await recorder.until(lambda: len(recorder.good("meter", "voltage")) >= 4)
+        # voltage is in the odd requests, frequency in the even ones, until the third is lost and the sides change
+        values = [each.value for each in recorder.good("meter", "voltage")]
+        assert 3.0 not in values
+        assert values == sorted(set(values))
+        assert recorder.states_of("meter")[:3] == ["online", "offline", "online"]
+
+
+async def test_leaving_closes_the_connection() -> None:
+    async with answering(lambda _: (0, b"")) as port:  # waits for the end of the connection
+        async with linked(port, device(1)) as recorder:
+            await recorder.until(lambda: recorder.states)
+        assert recorder.states == [("meter", "offline", "no answer within 400 ms")]
+
+
+@pytest.mark.parametrize(
+    ("devices", "error"),
+    [
+        ((), LinkError),
+        ((device(1, "a"), device(1, "b")), DeviceError),
+        ((Attached("a", SDM120, "one"),), DeviceError),
+        ((Attached("a", SDM120, "256"),), DeviceError),
+        ((Attached("a", catalogue()["nonin-3230"], "1"),), DeviceError),
+    ],
+)
+def test_refuses_what_it_cannot_poll(devices: tuple[Attached, ...], error: type[LinkError]) -> None:
+    with pytest.raises(error):
+        ModbusLink("bus", "127.0.0.1", 502, devices, Recorder(), now_ms)
+
+
+def test_splitting_ends_at_single_metrics() -> None:
+    first = blocks_of(SDM120)[0]
+    parts = split(first)
+    assert [(part.address, part.count) for part in parts] == [
+        (address, 2) for address in sorted(HELD) if address < 0x46
+    ]
+    assert all(split(part) == () for part in parts)
