@@ -1,7 +1,7 @@
 """What Modbus registers hold: integers, floats, bits and text over 16-bit registers; and plans of what to read.
 
-Source: MODBUS Application Protocol Specification V1.1b3, section 4.2 (a register travels high byte first) and 6.3 (at most
-125 are read at once). How wider values spread over registers is each maker's choice: `word_order` "big" has the most
+Source: MODBUS Application Protocol Specification V1.1b3, section 4.2 (a register travels high byte first) and 6.3 (at
+most 125 are read at once). How wider values spread over registers is each maker's choice: `word_order` "big" has the most
 significant register first, `byte_order` "little" has the bytes within each register exchanged.
 """
 

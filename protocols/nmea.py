@@ -226,7 +226,7 @@ def _limited(subject: str, name: str, text: str, most: int) -> "Number | None":
 
 
 def _speed(subject: str, text: str) -> "Number | None":
-    """Metres a second (1 knot is 1852 m/h) with one place more than the knots, so that different knots stay different."""
+    """Metres a second (1 knot is 1852 m/h) with one place more than the knots, so that no two knots look alike."""
     knots = _limited(subject, "speed", text, 100000)
     return None if knots is None else _rescaled(knots, 463, 900, _parts(knots)[1] - 1)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         time_ms: int | None
 
 else:
+    Value = object  # for annotations, which CPython evaluates
     DecimalFraction = namedtuple("DecimalFraction", ("mantissa", "exponent"))
     Reading = namedtuple("Reading", ("metric", "value", "unit", "quality", "time_ms"))
 

@@ -114,13 +114,13 @@ def decode_pack(data: bytes, device: str) -> "DevicePack":
     sent_ms = None if "bt" in first or lost else first.get("sent")
     if not _is_integer(lost) or not 0 <= lost < _MAX_NUMBER or not (sent_ms is None or _is_integer(sent_ms)):
         raise DecodeError("SenML pack", "lost or sent is not a number")
-    base_ms = _milliseconds(first["bt"] if "bt" in first else first.get("mono", "0"), "base time")
+    base_ms = _milliseconds(first["bt"] if "bt" in first else first.get("mono", 0), "base time")
     return DevicePack(header, [] if lost else [_read(record, base_ms) for record in records], sent_ms, lost)
 
 
 def _whole(record: "dict[str, Any]", label: str) -> int:
     number = record.get(label)
-    if not isinstance(number, int) or not 0 < number < _MAX_NUMBER:
+    if not isinstance(number, int) or number is True or not 0 < number < _MAX_NUMBER:
         raise DecodeError("SenML pack", f"{label} is missing or out of range")
     return number
 
@@ -129,13 +129,16 @@ def _records(data: bytes) -> "list[dict[str, Any]]":
     if len(data) > _MAX_BYTES:
         raise DecodeError("SenML pack", f"{len(data)} bytes are too many")
     try:
-        # Numbers stay text until their digits have been counted.
-        records = json.loads(data.decode(), parse_float=str, parse_constant=_refuse)
+        records = json.loads(data.decode(), parse_float=_Digits, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise DecodeError("SenML pack", f"not JSON: {error}") from error
     if not isinstance(records, list) or not records or not all(isinstance(record, dict) for record in records):
         raise DecodeError("SenML pack", "not a list of records")
     return records
+
+
+class _Digits(str):
+    """A JSON number with a fraction, as text until its digits have been counted."""
 
 
 def _refuse(constant: str) -> None:
@@ -172,7 +175,7 @@ def _read_value(record: "dict[str, Any]", name: str) -> "Value":
 
 def _decimal(number: object, subject: str) -> "DecimalFraction | float":
     """A JSON number's text as a decimal fraction with just the digits that it claims."""
-    if not isinstance(number, str) or len(number) > 40:
+    if not isinstance(number, _Digits) or len(number) > 40:
         raise DecodeError("SenML record", f"{subject} is not a number")
     try:
         if "e" in number or "E" in number:

@@ -1,4 +1,4 @@
-"""How long to wait before trying again: doubling, bounded, and jittered, so that gateways do not come back all at once."""
+"""How long to wait before trying again: doubling, bounded, and jittered so that not all gateways come back at once."""
 
 from random import Random
 

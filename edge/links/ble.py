@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ from edge.links.backoff import Backoff
 from edge.links.base import Attached, Clock, Intake
 from edge.links.bleak_bumble import backends
 from edge.links.condition import Condition
-from edge.links.hci import HciAdapter
+from edge.links.hci import BLE_FAILURES, HciAdapter, finish
 from hardware.catalogue import Ble
 from protocols import gatt
 from protocols.errors import DecodeError
@@ -35,8 +35,6 @@ SETUP_S = 20.0  # bonding and subscribing
 MOST_GAP_S = 4.0  # between attempts; a cuff is awake for 20 s
 RESCAN_S = 60.0  # BlueZ does not tell when its adapter vanishes: starting the scan anew does
 REMEMBERED = 32  # the last records of a device, to know one that it sends again
-
-_FAILURES = (BleakError, TimeoutError, OSError, EOFError)  # EOFError: the D-Bus connection was closed
 
 
 @dataclass(frozen=True)
@@ -79,18 +77,26 @@ class BleLink:
 
     async def run(self) -> None:
         """Serve the devices until cancelled. Raises LinkError when the adapter fails."""
+        cause = None
         try:
-            async with self._radio() as radio, asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(station.run(radio), name=f"{self.name}: {station.thing}")
-                    for station in self._stations.values()
-                ]
-                reason = await self._listen(radio)
-                for task in tasks:
-                    task.cancel()
+            reason = await self._serve()
         except BleakError as error:
-            raise LinkError(self.name, str(error)) from error
-        raise LinkError(self.name, reason)
+            reason, cause = str(error), error
+        for station in self._stations.values():
+            station.cut_off(reason)
+        raise LinkError(self.name, reason) from cause
+
+    async def _serve(self) -> str:
+        """Serve the devices until the adapter fails, and tell how it did. Raises BleakError if it cannot be opened."""
+        async with self._radio() as radio, asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(station.run(radio), name=f"{self.name}: {station.thing}")
+                for station in self._stations.values()
+            ]
+            reason = await self._listen(radio)
+            for task in tasks:
+                task.cancel()
+        return reason
 
     @asynccontextmanager
     async def _radio(self) -> AsyncIterator[_Radio]:
@@ -106,12 +112,13 @@ class BleLink:
             scanner = BleakScanner(self._heard, backend=radio.scanner)
             try:
                 await scanner.start()
-                await asyncio.wait((radio.lost,), timeout=RESCAN_S)
-            except _FAILURES as error:
+            except BLE_FAILURES as error:
                 return f"cannot scan: {error}"
+            try:
+                await asyncio.wait((radio.lost,), timeout=RESCAN_S)
             finally:
-                await _finish(scanner.stop(), "ending the scan")
-        return "the adapter is gone"
+                await finish(scanner.stop(), "ending the scan")
+        return f"the adapter is gone: {radio.lost.exception() or 'its transport was closed'}"
 
     def _heard(self, device: BLEDevice, _advertisement: AdvertisementData) -> None:
         if station := self._stations.get(device.address.upper()):
@@ -140,6 +147,10 @@ class _Station:
         self._device = device
         self._heard.set()
 
+    def cut_off(self, reason: str) -> None:
+        """Note that there is no adapter to reach the device by."""
+        self._condition.gone(reason)
+
     async def run(self, radio: _Radio) -> None:
         """Connect each time the device advertises, until cancelled."""
         self._condition.waiting("")
@@ -149,7 +160,7 @@ class _Station:
             assert self._device
             try:
                 await self._session(self._device, radio)
-            except _FAILURES as error:
+            except BLE_FAILURES as error:
                 log.info("%s: %s", self.thing, error or type(error).__name__)
                 self._intake.count("link_errors", self.thing)
                 self._condition.gone(str(error) or "no answer in time")
@@ -167,7 +178,7 @@ class _Station:
             self._condition.online()
             await gone.wait()
         finally:
-            await _finish(client.disconnect(), f"{self.thing}: disconnecting")
+            await finish(client.disconnect(), f"{self.thing}: disconnecting")
         if episodic:
             self._condition.waiting("disconnected until its next measurement")
         else:
@@ -221,11 +232,3 @@ class _Station:
 
 def _dated(text: object) -> bool:
     return isinstance(text, str) and not text.startswith("0000")
-
-
-async def _finish(ending: Awaitable[None], action: str) -> None:
-    """Await an ending whose failure changes nothing: a new beginning follows, or a cancellation that must go on."""
-    try:
-        await ending
-    except _FAILURES as error:
-        log.info("%s: %s", action, error)

@@ -22,7 +22,7 @@ from bumble.device import Advertisement, Connection, Device, Peer
 from bumble.gatt import GATT_CLIENT_CHARACTERISTIC_CONFIGURATION_DESCRIPTOR
 from bumble.gatt_client import CharacteristicProxy
 
-from edge.links.hci import COMMAND_S, HciAdapter, bleak_errors
+from edge.links.hci import COMMAND_S, HciAdapter, bleak_errors, finish
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ class _Client(BaseBleakClient):
         self._connection = await self.adapter.connect(self._peer, timeout_s=self._timeout)
         self._connection.on(Connection.EVENT_DISCONNECTION, self._gone)
         async with AsyncExitStack() as undo:
-            undo.push_async_callback(self.disconnect)
+            undo.push_async_callback(lambda: finish(self.disconnect(), f"disconnecting {self.address}"))
             if pair:
                 await self.pair()
             with bleak_errors("discovering services"):

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +19,12 @@ from bumble.keys import KeyStore, PairingKeys
 from bumble.pairing import PairingConfig, PairingDelegate
 from bumble.transport import open_transport
 
+log = logging.getLogger(__name__)
+
 OPEN_S = 10.0  # a dongle that has not answered its reset by then never will
 COMMAND_S = 5.0
+
+BLE_FAILURES = (BleakError, TimeoutError, OSError, EOFError)  # what bleak raises; EOFError: BlueZ's D-Bus is gone
 
 _Stored = dict[str, dict[str, Any]]
 
@@ -48,6 +53,14 @@ def bleak_errors(action: str) -> Iterator[None]:
         raise BleakError(f"{action}: the link was lost") from error
     if task.cancelling() > cancelled:
         raise asyncio.CancelledError
+
+
+async def finish(ending: Awaitable[object], action: str) -> None:
+    """Await an ending whose failure changes nothing: a new beginning follows, or a cancellation that must go on."""
+    try:
+        await ending
+    except BLE_FAILURES as error:
+        log.info("%s: %s", action, error)
 
 
 class Bonds(KeyStore):
@@ -152,11 +165,16 @@ class HciAdapter:
                 with bleak_errors("connecting"):
                     return await self.device.connect_le(peer, timeout=timeout_s)
             except asyncio.CancelledError:
-                if not self.lost.done():  # the controller would go on and connect for nobody
-                    with bleak_errors("giving up connecting"):
-                        async with asyncio.timeout(COMMAND_S):
-                            await self.device.send_sync_command(HCI_LE_Create_Connection_Cancel_Command())
+                await finish(self._give_up(), "giving up connecting")
                 raise
+
+    async def _give_up(self) -> None:
+        """Else the controller would go on, and connect for nobody."""
+        if self.lost.done():
+            return
+        with bleak_errors("giving up connecting"):
+            async with asyncio.timeout(COMMAND_S):
+                await self.device.send_sync_command(HCI_LE_Create_Connection_Cancel_Command())
 
     async def _opened(self) -> Any:
         try:

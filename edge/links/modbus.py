@@ -5,6 +5,7 @@ Sources: MODBUS Application Protocol V1.1b3, Modbus Messaging on TCP/IP V1.0b.
 
 import asyncio
 import logging
+import sys
 from collections import deque
 from collections.abc import Sequence
 
@@ -21,6 +22,7 @@ from protocols.reading import BAD_REFUSED, BAD_TIMEOUT
 
 PROBE_SHARE = 0.2  # the most of the bus's time that all silent devices together may take
 PROBE_MOST_S = 30.0  # the longest gap between two probes of a silent device
+MOST_SILENCES = 4  # so many in a row, from all devices: the connection itself may be dead without saying so
 
 ILLEGAL_ADDRESS = 2
 GATEWAY_CODES = (10, 11)  # a bridge to a serial bus says so when the device behind it does not answer
@@ -133,12 +135,14 @@ class ModbusLink:
             reconnect_delay=0,
             trace_connect=lambda connected: None if connected else lost.set(),
         )
+        # Whether silence means a dead connection is decided in _poll_all, which knows whether any device still answers.
+        client.set_max_no_responses(sys.maxsize)
         try:
             if not await client.connect():
                 self._intake.count("connect_failures")
                 return f"no connection to {self._host}:{self._port}"
             async with asyncio.TaskGroup() as group:
-                polling = group.create_task(self._poll_all(client), name=f"{self.name} polling")
+                polling = group.create_task(self._poll_all(client, lost), name=f"{self.name} polling")
                 await lost.wait()
                 polling.cancel()
             self._intake.count("connections_lost")
@@ -146,8 +150,9 @@ class ModbusLink:
         finally:
             client.close()
 
-    async def _poll_all(self, client: AsyncModbusTcpClient) -> None:
+    async def _poll_all(self, client: AsyncModbusTcpClient, lost: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
+        silences = 0
         self._probe_from_s = loop.time()
         for unit in self._units:
             unit.due_s, unit.probe_s = loop.time(), 0.0
@@ -156,6 +161,9 @@ class ModbusLink:
             await asyncio.sleep(self._due_s(unit) - loop.time())
             await self._poll(client, unit)
             self._schedule(unit, loop.time())
+            silences = silences + 1 if unit.condition.offline else 0
+            if silences >= MOST_SILENCES and all(each.condition.offline for each in self._units):
+                lost.set()
 
     def _due_s(self, unit: _Unit) -> float:
         return max(unit.due_s, self._probe_from_s) if unit.condition.offline else unit.due_s
@@ -227,7 +235,8 @@ class ModbusLink:
             if response.exception_code in GATEWAY_CODES:
                 raise _Silent(EXCEPTIONS[response.exception_code])
             raise _Refused(response.exception_code)
-        values: Sequence[int | bool] = response.bits if block.table in ("coil", "discrete") else response.registers
-        if len(values) < block.count:
-            raise _Silent(f"answered {len(values)} of {block.count} values")
+        bits = block.table in ("coil", "discrete")
+        values: Sequence[int | bool] = response.bits[: block.count] if bits else response.registers  # bits fill bytes
+        if len(values) != block.count:
+            raise _Silent(f"asked for {block.count} values, answered with {len(values)}")
         return values

@@ -11,11 +11,12 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple, cast
 
 from bumble import hci, ll
 from bumble.controller import Controller
-from bumble.core import InvalidPacketError
+from bumble.core import InvalidArgumentError, InvalidPacketError
 from bumble.link import LocalLink
 from bumble.transport.common import PacketParser
 
@@ -49,7 +50,8 @@ class Dongle(Controller):
         self.le_scan_enable = False
         self.pending_le_connection = None
         for connection in self.le_connections.values():
-            connection.send_ll_control_pdu(ll.TerminateInd(hci.HCI_ErrorCode.CONNECTION_TIMEOUT_ERROR))
+            with suppress(InvalidArgumentError):  # the peer has left the link altogether
+                connection.send_ll_control_pdu(ll.TerminateInd(hci.HCI_ErrorCode.CONNECTION_TIMEOUT_ERROR))
         self.le_connections.clear()
 
     def on_hci_reset_command(self, _command: hci.HCI_Reset_Command) -> hci.HCI_StatusReturnParameters:

@@ -100,7 +100,7 @@ class Block:
         self._secret("wearable-1.password", secrets.token_urlsafe(24))
         hub_data = str(self.directory / "hub")
         password = subprocess.run(
-            [sys.executable, "-m", "hub", "login", "--data", hub_data, GATEWAY],
+            [sys.executable, "-m", "hub", "gateway", "--data", hub_data, GATEWAY],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         self._secret("gateway.password", password.stdout.strip())

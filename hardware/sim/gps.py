@@ -28,7 +28,7 @@ SOUTH, WEST = 31.2222, 121.4581  # the block's corner, degrees
 EAST_M, NORTH_M = 180.0, 120.0  # its sides
 WALK_M_S = 1.4
 JITTER_M = 0.4  # standard deviation of a fix
-EVERY = 5  # about one second in so many carries damage
+EVERY = 5  # about one fix in so many comes with damage
 
 
 class Fix(NamedTuple):
@@ -104,15 +104,15 @@ def cut_in_half(sentence: bytes, _random: Random) -> bytes:
 DAMAGES: tuple[Callable[[bytes, Random], bytes], ...] = (garbage, wrong_checksum, cut_in_half)
 
 
-def bursts(seed: int, clock: Callable[[], int]) -> Iterator[bytes]:
-    """What the receiver says in each second, without end; with the same seed and clock the same bytes."""
+def bursts(seed: int, clock: Callable[[], int], period_s: float = 1.0) -> Iterator[bytes]:
+    """What the receiver says in each period, without end; with the same seed and clock the same bytes."""
     random = Random(seed)
-    seconds = 0
+    seconds = 0.0
     while True:
         rmc, gga = sentences_of(fix_at(seconds, random), clock())
         damage = random.choice(DAMAGES)(rmc, random) if random.randrange(EVERY) == 0 else b""
         yield damage + rmc + gga
-        seconds += 1
+        seconds += period_s
 
 
 class Port:
@@ -144,7 +144,7 @@ class Port:
 def run(port: Port, *, seed: int, period_s: float) -> None:
     """Talk for ever, one burst each `period_s`."""
     due_s = time.monotonic()
-    for burst in bursts(seed, lambda: time.time_ns() // 1_000_000):
+    for burst in bursts(seed, lambda: time.time_ns() // 1_000_000, period_s):
         sent_s = due_s
         for at in range(0, len(burst), CHUNK):
             chunk = burst[at : at + CHUNK]

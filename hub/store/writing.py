@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hub.birth import Birth
 from hub.errors import BirthError, UnknownAliasError
@@ -13,7 +14,10 @@ from hub.store.lag import bucket_of
 from hub.store.schema import connect, prepare
 from protocols.custody import Header, incarnation_of
 from protocols.pack import Body, Column
-from protocols.reading import BAD, BAD_INVALID, TIME_ESTIMATED, DecimalFraction, Value, to_float
+from protocols.reading import BAD, BAD_INVALID, TIME_ESTIMATED, DecimalFraction, to_float
+
+if TYPE_CHECKING:
+    from protocols.reading import Value  # MicroPython has no unions at run time, so it exists for the checker only
 
 Row = tuple[int | float | str | bytes | None, int | None]  # a value and its exponent, as stored
 
@@ -204,7 +208,7 @@ class Writer:
                 raise BirthError(birth.gateway, f"alias {s.alias} already stands for {row['metric']} of {row['thing']}")
 
 
-def _stored(value: Value) -> Row:
+def _stored(value: "Value") -> Row:
     if isinstance(value, DecimalFraction):
         return to_float(value), value.exponent
     if isinstance(value, bool):
@@ -216,7 +220,7 @@ def _stored(value: Value) -> Row:
     return value, None
 
 
-def _quality(value: Value, quality: int) -> int:
+def _quality(value: "Value", quality: int) -> int:
     """A float that is no number is no value either, and its quality says so."""
     if isinstance(value, float) and not math.isfinite(value) and quality & ~TIME_ESTIMATED < BAD:
         return BAD_INVALID | quality & TIME_ESTIMATED

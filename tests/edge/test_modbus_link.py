@@ -19,7 +19,7 @@ from edge.links.backoff import Backoff
 from edge.links.base import Attached
 from edge.links.modbus import ModbusLink
 from edge.links.modbus_blocks import blocks_of, split
-from hardware.catalogue import catalogue
+from hardware.catalogue import DeviceModel, catalogue
 from protocols.reading import BAD_INVALID, BAD_REFUSED, BAD_TIMEOUT, GOOD
 from tests.edge.recorder import Recorder
 
@@ -72,7 +72,9 @@ async def serving(*devices: SimDevice, hook: Hook | None = None) -> AsyncIterato
 
 
 @asynccontextmanager
-async def linked(port: int, *devices: Attached, period_ms: int = 50, timeout_ms: int = 400) -> AsyncIterator[Recorder]:
+async def linked(
+    port: int, *devices: Attached, period_ms: int | None = 50, timeout_ms: int = 400
+) -> AsyncIterator[Recorder]:
     """A running link; leaving cancels it, and a link that swallows its cancellation hangs here."""
     recorder = Recorder()
     link = ModbusLink(
@@ -228,6 +230,54 @@ async def test_a_silent_unit_costs_its_neighbour_a_bounded_share() -> None:
         ]
 
 
+async def test_a_silent_unit_does_not_cost_the_connection_of_one_that_is_polled_rarely() -> None:
+    asked = 0
+
+    def hook(sending: bool, pdu: ModbusPDU) -> ModbusPDU | None:
+        nonlocal asked
+        asked += pdu.dev_id == 2
+        return pdu if sending or pdu.dev_id == 1 else None
+
+    def every(period_ms: int) -> DeviceModel:
+        return SDM120.model_copy(update={"modbus": SDM120.modbus.model_copy(update={"period_ms": period_ms})})
+
+    both = Attached("alive", every(1500), "1"), Attached("dead", every(20), "2")
+    async with (
+        serving(sdm120(1, HELD, gaps=True), hook=hook) as port,
+        linked(port, *both, period_ms=None, timeout_ms=30) as recorder,
+    ):
+        await recorder.until(lambda: len(recorder.of("alive", "import_energy")) >= 2)
+        assert asked > 5, "the dead one was probed often enough between two polls"
+        assert recorder.states_of("alive") == ["online"]
+        assert not recorder.bad("alive")
+        assert not recorder.counts["connections_lost", ""]
+
+
+async def test_a_connection_over_which_nobody_answers_is_made_anew() -> None:
+    connections = 0
+    both = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        if connections == 2:
+            both.set()
+        while await reader.read(100):
+            pass
+        writer.close()
+        await writer.wait_closed()
+        ended.release()
+
+    ended = asyncio.Semaphore(0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, asyncio.timeout(8):
+        async with linked(server.sockets[0].getsockname()[1], device(1), timeout_ms=30) as recorder:
+            await both.wait()
+        assert Counter(each.metric for each in recorder.bad("meter")) == dict.fromkeys(METRICS, 1)
+        for _ in range(connections):
+            await ended.acquire()
+
+
 async def test_a_bridge_that_misses_its_device_means_offline() -> None:
     def hook(sending: bool, pdu: ModbusPDU) -> ModbusPDU:
         return ExceptionResponse(pdu.function_code & 0x7F, 11, 1, pdu.transaction_id) if sending else pdu
@@ -281,14 +331,88 @@ def response(request: bytes, registers: bytes) -> bytes:
     return request[:4] + struct.pack(">HBBB", len(registers) + 3, request[6], request[7], len(registers)) + registers
 
 
-async def test_an_answer_that_is_too_short_gives_no_value() -> None:
+@pytest.mark.parametrize("count", [1, 31, 33])
+async def test_an_answer_of_another_length_gives_no_value(count: int) -> None:
     async with (
-        answering(lambda request: (0, response(request, b"\x43\x66"))) as port,
+        answering(lambda request: (0, response(request, b"\x43\x66" * count))) as port,
         linked(port, device(1)) as recorder,
     ):
         await recorder.until(lambda: recorder.states)
-        assert recorder.states == [("meter", "offline", "answered 1 of 32 values")]
+        assert recorder.states == [("meter", "offline", f"asked for 32 values, answered with {count}")]
         assert {each.value for _, each in recorder.readings} == {None}
+
+
+def other_unit(request: bytes) -> bytes:
+    data = response(request, bytes(64))
+    return data[:6] + b"\x07" + data[7:]
+
+
+def unknown_function(request: bytes) -> bytes:
+    return request[:4] + b"\x00\x03" + request[6:7] + b"\x6e\x00"
+
+
+@pytest.mark.parametrize("malformed", [other_unit, unknown_function, lambda _: b"\xff" * 30, lambda _: b"\x00"])
+async def test_what_is_no_answer_gives_no_value_and_leaves_the_link_usable(malformed: Callable[[bytes], bytes]) -> None:
+    wrong = True
+
+    def answer(request: bytes) -> tuple[float, bytes]:
+        registers = struct.unpack(">H", request[10:12])[0]
+        return 0, malformed(request) if wrong else response(request, b"\x43\x66\x33\x34" * (registers // 2))
+
+    async with answering(answer) as port, linked(port, device(1), timeout_ms=100) as recorder:
+        await recorder.until(lambda: recorder.states)
+        assert recorder.states_of("meter") == ["offline"]
+        assert {each.value for _, each in recorder.readings} == {None}
+        wrong = False
+        await recorder.until(lambda: recorder.good("meter", "import_energy"))
+        assert recorder.good("meter", "voltage")[0].value == pytest.approx(230.2, rel=1e-6)
+
+
+PLC = DeviceModel.model_validate(
+    {
+        "device": {
+            "model": "plc",
+            "maker": "-",
+            "kind": "plc",
+            "link": "modbus",
+            "name": {"en": "PLC", "zh": "控制器"},
+        },
+        "modbus": {"word_order": "little"},
+        "metrics": {
+            name: {"name": {"en": name, "zh": name}, "unit": "1", "register": register}
+            for name, register in {
+                "pump": {"table": "coil", "address": 3},
+                "valve": {"table": "coil", "address": 19},
+                "door": {"table": "discrete", "address": 5},
+                "temperature": {"table": "holding", "address": 100, "type": "int16", "scale": 0.1},
+                "litres": {"table": "holding", "address": 101, "type": "uint32"},
+                "fault": {"table": "holding", "address": 103, "type": "bool", "bit": 9},
+                "ready": {"table": "holding", "address": 103, "type": "bool", "bit": 0},
+            }.items()
+        },
+    }
+)
+
+
+async def test_every_table_and_shape_of_register() -> None:
+    coils = [address in (3, 20) for address in range(32)]
+    doors = [address == 5 for address in range(16)]
+    # -12.3 degrees as -123, 70000 litres as 0x0001 1170 with the low word first, bit 9 of a status word
+    words = [0x10000 - 123, 0x1170, 0x0001, 1 << 9]
+    plc = SimDevice(
+        4,
+        (
+            [SimData(0, values=coils, datatype=DataType.BITS)],
+            [SimData(0, values=doors, datatype=DataType.BITS)],
+            [SimData(100, values=words, datatype=DataType.REGISTERS)],
+            [SimData(0, values=0, datatype=DataType.REGISTERS)],
+        ),
+    )
+    async with serving(plc) as port, linked(port, Attached("plc", PLC, "4")) as recorder:
+        await recorder.until(lambda: recorder.states)
+        found = {each.metric: each.value for _, each in recorder.readings}
+    expected = {"pump": True, "valve": False, "door": True, "litres": 70000, "fault": True, "ready": False}
+    assert found == {**expected, "temperature": pytest.approx(-12.3)}
 
 
 async def test_a_late_answer_is_never_taken_for_the_next_one() -> None:

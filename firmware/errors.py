@@ -1,0 +1,40 @@
+"""The errors of the firmware: one root, subclasses that carry what went wrong and where."""
+
+
+class FirmwareError(Exception):
+    """The root of all errors raised in firmware."""
+
+
+class ConfigError(FirmwareError):
+    """The device's config cannot be used: `key` names the entry, `reason` says why."""
+
+    def __init__(self, key: str, reason: str):
+        super().__init__(f"config: {key}: {reason}")
+        self.key = key
+        self.reason = reason
+
+
+class DriverError(FirmwareError):
+    """A chip does not answer, or is another one: `chip` is its name, `address` its place on the bus."""
+
+    def __init__(self, chip: str, address: int, reason: str):
+        super().__init__(f"{chip} at 0x{address:02x}: {reason}")
+        self.chip = chip
+        self.address = address
+        self.reason = reason
+
+
+class JournalError(FirmwareError):
+    """The journal cannot keep a record: `reason` says why."""
+
+    def __init__(self, reason: str):
+        super().__init__("journal: " + reason)
+        self.reason = reason
+
+
+class MqttError(FirmwareError):
+    """The broker, or the line to it, failed or broke the protocol: `reason` says how."""
+
+    def __init__(self, reason: str):
+        super().__init__("mqtt: " + reason)
+        self.reason = reason

@@ -1,0 +1,161 @@
+"""The simulated board behind the `machine` shim: buses with chips on them, pins, unique id and clock.
+
+What is on the board comes from a JSON file whose path is in the environment variable KERB_BOARD (the launcher writes
+it from hardware/boards/*.toml):
+
+    {"unique_id": "<hex>", "wall_clock": true, "chips": [{"chip": "max30102", "bus": 0, "scl": 5, "sda": 4, "address": 87,
+     "int_pin": 6, "recording": "<path>"}]}
+
+With `tick_ms` > 0 time is real and the board lives by an asyncio task; with 0 the test moves it by `advance`.
+"""
+
+import asyncio
+import errno
+import json
+import os
+import time
+
+from hardware.sim.chips.max30102 import Max30102
+from hardware.sim.chips.recording import Recording
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+FALLING, RISING = 2, 1
+
+
+class BoardError(Exception):
+    """A board description that cannot be built."""
+
+
+def _max30102(description: "dict[str, Any]") -> Max30102:
+    return Max30102(Recording(description["recording"]).level)
+
+
+_CHIPS = {"max30102": _max30102}
+
+
+class _Line:
+    """An input pin's level and who wants to know of its edges. Pulled up, so that open-drain outputs can share it."""
+
+    def __init__(self) -> None:
+        self.level = 1
+        self.trigger = 0
+        self.callback: "Callable[[], None] | None" = None
+
+    def drive(self, level: int) -> None:
+        if level == self.level:
+            return
+        self.level = level
+        if self.callback and self.trigger & (RISING if level else FALLING):
+            self.callback()
+
+
+class Board:
+    """The chips of one board, wired. `fail` makes an address not answer, as a broken wire does."""
+
+    def __init__(self, description: "dict[str, Any]", *, tick_ms: int = 5):
+        self.unique_id = bytes.fromhex(description["unique_id"])
+        self.wall_clock = bool(description.get("wall_clock", True))
+        self.lines: dict[int, _Line] = {}
+        self._wiring = [(entry["bus"], entry["scl"], entry["sda"]) for entry in description["chips"]]
+        self._chips = {}
+        self._int_pins = {}
+        for entry in description["chips"]:
+            if entry["chip"] not in _CHIPS:
+                raise BoardError("there is no model of the chip " + str(entry["chip"]))
+            where = (entry["bus"], entry["address"])
+            self._chips[where] = _CHIPS[entry["chip"]](entry)
+            self._int_pins[where] = entry["int_pin"]
+        self._failing: set[tuple[int, int]] = set()
+        self._tick_ms = tick_ms
+        self._now_us = 0
+        self._last_ticks = _ticks_us()
+        self._ticker: object = None
+
+    def line(self, pin: int) -> _Line:
+        """The line at a pin."""
+        return self.lines.setdefault(pin, _Line())
+
+    def check_wiring(self, bus: int, scl: int, sda: int) -> None:
+        """Raises ValueError, as a port does for pins that its bus cannot use."""
+        if not any(wired == (bus, scl, sda) for wired in self._wiring):
+            raise ValueError(f"bad SCL/SDA pin for I2C({bus})")
+
+    def watch(self) -> None:
+        """Let the board live from now on, if its time is real: somebody waits for an interrupt."""
+        if self._tick_ms and self._ticker is None:
+            self._ticker = asyncio.create_task(self._live())
+
+    def advance(self, to_us: int) -> None:
+        """Let the board's time pass until `to_us`, and fire the interrupts of what happened."""
+        self._now_us = to_us
+        for where, chip in self._chips.items():
+            chip.advance(to_us)
+            self.line(self._int_pins[where]).drive(0 if chip.pulls_int_low() else 1)
+
+    def addresses(self, bus: int) -> "list[int]":
+        """Who acknowledges on a bus."""
+        return sorted(where[1] for where in self._chips if where[0] == bus and where not in self._failing)
+
+    def transfer(self, bus: int, address: int, written: bytes, count: int) -> bytes:
+        """One I2C transfer: bytes written, then, after a repeated start, `count` bytes read. OSError if not acknowledged."""
+        where = (bus, address)
+        if where not in self._chips or where in self._failing:
+            raise OSError(errno.ENODEV)
+        chip = self._chips[where]
+        self._pass_real_time()
+        chip.advance(self._now_us)
+        chip.i2c_write(written)
+        answer = chip.i2c_read(count) if count else b""
+        self.line(self._int_pins[where]).drive(0 if chip.pulls_int_low() else 1)
+        return bytes(answer)
+
+    def fail(self, bus: int, address: int, *, failing: bool = True) -> None:
+        """From now on the chip does not answer, or does again."""
+        if failing:
+            self._failing.add((bus, address))
+        else:
+            self._failing.discard((bus, address))
+
+    def _pass_real_time(self) -> None:
+        if self._tick_ms:
+            ticks = _ticks_us()
+            self._now_us += _ticks_diff(ticks, self._last_ticks)
+            self._last_ticks = ticks
+
+    async def _live(self) -> None:
+        while True:
+            self._pass_real_time()
+            self.advance(self._now_us)
+            await asyncio.sleep(self._tick_ms / 1000)
+
+
+def _ticks_us() -> int:
+    return time.ticks_us() if hasattr(time, "ticks_us") else time.monotonic_ns() // 1000
+
+
+def _ticks_diff(after: int, before: int) -> int:
+    return int(time.ticks_diff(after, before)) if hasattr(time, "ticks_diff") else after - before
+
+
+class _Installed:
+    board: "Board | None" = None
+
+
+def install(board: Board) -> None:
+    """Make this the board that `machine` talks to."""
+    _Installed.board = board
+
+
+def board() -> Board:
+    """The board that `machine` talks to; at first use the one that KERB_BOARD describes."""
+    if _Installed.board is None:
+        path = os.getenv("KERB_BOARD")
+        if not path:
+            raise BoardError("KERB_BOARD does not name a board file")
+        with open(path) as file:
+            _Installed.board = Board(json.load(file))
+    return _Installed.board

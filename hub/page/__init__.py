@@ -1,0 +1,1 @@
+"""The live page: every thing with its last values, and a chart of one stream."""

@@ -1,0 +1,42 @@
+// Ages are counted here, once a second, so that they grow on even when the hub falls silent.
+const OFFSET_MS = KERB.now - Date.now();
+const UNITS = KERB.language === "zh"
+  ? { now: "刚刚", s: " 秒前", m: " 分钟前", h: " 小时前", d: " 天前" }
+  : { now: "now", s: " s ago", m: " min ago", h: " h ago", d: " d ago" };
+
+document.documentElement.lang = KERB.language === "zh" ? "zh-CN" : "en";
+
+function ageText(seconds) {
+  if (seconds < 1) return UNITS.now;
+  if (seconds < 90) return Math.floor(seconds) + UNITS.s;
+  if (seconds < 5400) return Math.round(seconds / 60) + UNITS.m;
+  if (seconds < 129600) return Math.round(seconds / 3600) + UNITS.h;
+  return Math.round(seconds / 86400) + UNITS.d;
+}
+
+// Late: four usual intervals (at least 15 s); silent: twelve (at least a minute). Deadbands make intervals uneven.
+function freshness(ageMs, intervalMs) {
+  if (ageMs > Math.max(60000, 12 * intervalMs)) return "silent";
+  return ageMs > Math.max(15000, 4 * intervalMs) ? "late" : "fresh";
+}
+
+function showAges() {
+  const now = Date.now() + OFFSET_MS;
+  for (const element of document.querySelectorAll("[data-at]")) {
+    const ageMs = Math.max(0, now - Number(element.dataset.at));
+    element.textContent = ageText(ageMs / 1000);
+    element.dataset.fresh = freshness(ageMs, Number(element.dataset.interval));
+  }
+}
+
+function choose(name, value) {
+  document.cookie = `${name}=${value};path=/;max-age=31536000;samesite=lax`;
+  location.reload();
+}
+
+function chooseTheme() {
+  choose("theme", document.body.classList.contains("body--dark") ? "light" : "dark");
+}
+
+setInterval(showAges, 1000);
+document.addEventListener("DOMContentLoaded", () => setTimeout(showAges, 300));

@@ -1,0 +1,61 @@
+"""What all open pages show: read once a second for all of them, however many there are."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hub.store.querying import Custody, GatewayNow, Querying, StreamNow, ThingNow
+
+_FRESH_S = 0.8
+_SLOW_S = 5.0  # for what is costlier to reckon and changes slowly
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The hub at one moment."""
+
+    gateways: Sequence[GatewayNow]
+    things: Sequence[ThingNow]
+    streams: Mapping[str, Sequence[StreamNow]]  # by thing
+    intervals_ms: Mapping[int, float]  # by stream
+    custody: Sequence[Custody]
+
+    @property
+    def stored(self) -> int:
+        """How many readings the store holds."""
+        return sum(stream.stored for streams in self.streams.values() for stream in streams)
+
+
+class Snapshots:
+    """Gives the newest snapshot, and reads the store again if that one is too old."""
+
+    def __init__(self, store: Querying):
+        self._store = store
+        self._lock = asyncio.Lock()
+        self._last: Snapshot | None = None
+        self._read_at = 0.0
+        self._slow_at = 0.0
+        self._intervals: Mapping[int, float] = {}
+        self._custody: Sequence[Custody] = []
+
+    async def get(self) -> Snapshot | None:
+        """The present snapshot, or None while the store cannot be read."""
+        async with self._lock:
+            if time.monotonic() - self._read_at > _FRESH_S:
+                self._last = await asyncio.to_thread(self._read)
+                self._read_at = time.monotonic()
+            return self._last
+
+    def _read(self) -> Snapshot | None:
+        try:
+            if time.monotonic() - self._slow_at > _SLOW_S:
+                self._intervals, self._custody = self._store.intervals_ms(), self._store.custody()
+                self._slow_at = time.monotonic()
+            streams: dict[str, list[StreamNow]] = {}
+            for stream in self._store.streams():
+                streams.setdefault(stream.thing, []).append(stream)
+            return Snapshot(self._store.gateways(), self._store.things(), streams, self._intervals, self._custody)
+        except sqlite3.OperationalError:
+            return None  # the page says so

@@ -1,0 +1,157 @@
+"""What the page says, in English and Chinese: words, units, states. All tables."""
+
+from collections.abc import Mapping
+
+LANGUAGES = ("en", "zh")
+
+_WORDS = {
+    "title": ("Kerb", "Kerb"),
+    "subtitle": ("Live", "实时"),
+    "things": ("things", "设备"),
+    "stored": ("readings stored", "已存读数"),
+    "duplicates": ("duplicates", "重复"),
+    "lost": ("declared lost", "申报丢失"),
+    "delay": ("median delay", "延迟中位数"),
+    "gateway": ("Gateway", "网关"),
+    "online": ("online", "在线"),
+    "offline": ("offline", "离线"),
+    "waiting": ("waiting", "等待中"),
+    "no_gateway": ("No gateway has called yet", "尚无网关接入"),
+    "nothing": ("Things appear here as soon as a gateway announces them.", "网关上报后，设备会显示在这里。"),
+    "no_store": ("The store cannot be read now", "暂时无法读取存储"),
+    "no_value": ("no value yet", "暂无读数"),
+    "backfill": ("arrived late", "补传"),
+    "choose": ("Tap a value to see its course", "点按数值查看曲线"),
+    "range_15m": ("15 min", "15 分钟"),
+    "range_1h": ("1 hour", "1 小时"),
+    "range_1d": ("1 day", "1 天"),
+    "min": ("min", "最小"),
+    "mean": ("mean", "平均"),
+    "max": ("max", "最大"),
+    "band": ("min to max", "最小至最大"),
+    "no_numbers": ("No numbers in this span", "此时段没有数值"),
+    "close": ("Close", "关闭"),
+    "theme": ("Light or dark", "浅色或深色"),
+    "language": ("中文", "English"),
+    "api": ("API", "接口"),
+    "gateway offline": ("gateway offline", "网关离线"),
+    "removed": ("removed", "已移除"),
+    "true": ("yes", "是"),
+    "false": ("no", "否"),
+}
+
+# UCUM code -> (how people write it, decimals that a computed value is worth; None: four significant digits)
+_UNITS: Mapping[str, tuple[str, str, int | None]] = {
+    "1": ("", "", 2),
+    "%": ("%", "%", 1),
+    "/min": ("/min", "次/分", 0),
+    "mm[Hg]": ("mmHg", "mmHg", 0),
+    "kPa": ("kPa", "kPa", 1),
+    "Cel": ("°C", "°C", 1),
+    "[degF]": ("°F", "°F", 1),
+    "kg": ("kg", "kg", 1),
+    "kg/m2": ("kg/m²", "kg/m²", 1),
+    "mmol/L": ("mmol/L", "mmol/L", 1),
+    "mg/dL": ("mg/dL", "mg/dL", 0),
+    "V": ("V", "V", 1),
+    "A": ("A", "A", 2),
+    "W": ("W", "W", 0),
+    "V.A": ("VA", "VA", 0),
+    "var": ("var", "var", 0),
+    "Hz": ("Hz", "Hz", 2),
+    "kW.h": ("kWh", "千瓦时", 3),
+    "deg": ("°", "°", 5),
+    "m": ("m", "米", 1),
+    "m/s": ("m/s", "米/秒", 1),
+    "s": ("s", "秒", 1),
+    "ms": ("ms", "毫秒", 0),
+    "dB[SPL]": ("dB", "dB", 1),
+    "[ppm]": ("ppm", "ppm", 0),
+    "lx": ("lx", "勒克斯", 0),
+    "hPa": ("hPa", "百帕", 1),
+    "{score}": ("", "分", 0),
+}
+
+_QUALITIES = {
+    0: ("", ""),
+    1: ("repeated", "沿用"),
+    2: ("uncertain", "存疑"),
+    16: ("bad", "无效"),
+    17: ("no answer", "无应答"),
+    18: ("refused", "被拒绝"),
+    19: ("damaged", "校验错误"),
+    20: ("out of range", "超出量程"),
+    21: ("invalid", "无效"),
+}
+
+# kind of thing -> name of an icon in the font that NiceGUI brings
+ICONS = {
+    "wearable": "watch",
+    "energy_meter": "electric_bolt",
+    "blood_pressure_cuff": "favorite",
+    "pulse_oximeter": "bloodtype",
+    "gps_receiver": "satellite_alt",
+    "thermometer": "thermostat",
+    "scale": "monitor_weight",
+    "glucose_meter": "water_drop",
+    "dispenser": "medication",
+}
+DEFAULT_ICON = "sensors"
+
+# Metrics that a person looks for first: shown large. A thing without any shows its first metric large.
+VITALS = frozenset(
+    {
+        "heart_rate",
+        "systolic",
+        "diastolic",
+        "oxygen_saturation",
+        "body_temperature",
+        "respiratory_rate",
+        "glucose",
+        "weight",
+        "active_power",
+        "speed",
+    }
+)
+
+
+def word(key: str, language: str) -> str:
+    """A text of the page; one that is in no table (a gateway's own reason) stays as it is."""
+    pair = _WORDS.get(key)
+    return pair[LANGUAGES.index(language)] if pair else key
+
+
+def unit_text(unit: str, language: str) -> str:
+    """A UCUM code as people write it."""
+    known = _UNITS.get(unit)
+    if known is None:
+        return unit
+    return known[1] if language == "zh" else known[0]
+
+
+def decimals(unit: str) -> int | None:
+    """How many decimals a computed value in this unit is worth, if the table knows."""
+    return _UNITS[unit][2] if unit in _UNITS else None
+
+
+def quality_text(quality: int, language: str) -> str:
+    """A quality for people; empty for a good one."""
+    pair = _QUALITIES.get(quality & 0x7F)
+    return pair[LANGUAGES.index(language)] if pair else str(quality & 0x7F)
+
+
+def language_of(accept: str, chosen: str | None) -> str:
+    """The language a person has chosen, else the one that Accept-Language likes best, else English."""
+    if chosen in LANGUAGES:
+        return chosen
+    best, language = 0.0, "en"
+    for part in accept.split(",")[:20]:
+        tag, _, weight = part.strip().partition(";q=")
+        try:
+            likes = float(weight or 1)
+        except ValueError:
+            continue
+        primary = tag.split("-")[0].lower()
+        if primary in LANGUAGES and likes > best:
+            best, language = likes, primary
+    return language

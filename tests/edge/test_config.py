@@ -1,0 +1,103 @@
+"""The gateway's config: what is wrong is named with its line and key; `check` says what would be done."""
+
+import subprocess
+import sys
+
+import pytest
+
+from edge.config import load_config
+from runtime.toml import TomlFileError
+
+GOOD = """\
+[gateway]
+id = "gw-1"
+name = { en = "Home", zh = "家" }
+
+[uplink]
+kind = "hub"
+url = "mqtt://127.0.0.1:1883"
+
+[[links]]
+name = "meters"
+kind = "modbus"
+host = "127.0.0.1"
+devices = [{ thing = "meter-1", model = "eastron-sdm120", address = "1" }]
+
+[[links]]
+name = "wearables"
+kind = "mqtt"
+devices = [{ thing = "wearable-1", model = "kerb-wearable", password_file = "w.password" }]
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    (tmp_path / "w.password").write_text("secret")
+
+    def write(text):
+        path = tmp_path / "gateway.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_a_good_config(write):
+    config = load_config(write(GOOD))
+    assert [device.thing for _, device in config.devices()] == ["meter-1", "wearable-1"]
+    assert config.path(config.gateway.data).is_absolute()
+    assert (config.uplink.host, config.uplink.port) == ("127.0.0.1", 1883)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "key", "reason"),
+    [
+        ('id = "gw-1"', 'id = "gw 1"', 2, "gateway.id", "pattern"),
+        ('kind = "hub"', 'kind = "cloud"', 6, "uplink.kind", "'hub' or 'mqtt'"),
+        ('kind = "modbus"', 'kind = "canbus"', 9, "links.0", "canbus"),
+        ('address = "1"', 'address = "x"', 9, "links.0", "unit id"),
+        ("eastron-sdm120", "eastron-sdm999", 13, "links.0.devices.0.model", "no such model"),
+        ('host = "127.0.0.1"', 'host = "127.0.0.1"\nprot = 502', 13, "links.0.prot", "not permitted"),
+        ("mqtt://127.0.0.1:1883", "mqtt://hub.example:1883", 7, "uplink.url", "mqtts://"),
+        ("mqtt://127.0.0.1:1883", "mqtts://hub.example", 5, "uplink", "needs ca"),
+        ("mqtt://127.0.0.1:1883", "http://hub.example", 7, "uplink.url", "mqtts://HOST"),
+        ('kind = "hub"', "", 5, "uplink.kind", "required"),
+        ('kind = "hub"', 'kind = "hub', 6, "", "not TOML"),
+        ("w.password", "missing.password", None, "missing.password", "no such file"),
+        ("wearable-1", "meter-1", None, "links.1.devices: meter-1", "two devices"),
+        ('name = "wearables"', 'name = "meters"', None, "links.1.name", "two links"),
+        ("kerb-wearable", "nonin-3230", None, "links.1.devices: wearable-1", "is a ble device"),
+        (', password_file = "w.password"', "", 15, "links.1", "needs password_file"),
+    ],
+)
+def test_a_mistake_is_named(write, old, new, line, key, reason):
+    with pytest.raises(TomlFileError) as caught:
+        load_config(write(GOOD.replace(old, new)))
+    error = caught.value
+    assert reason in error.reason
+    assert error.line == line
+    assert key in error.key
+    assert "gateway.toml" in str(error)
+
+
+def edge(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "edge", *arguments], capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def test_check_says_what_would_be_done(write):
+    done = edge("check", str(write(GOOD)))
+    assert done.returncode == 0
+    for word in ("gw-1", "家", "mqtt://127.0.0.1:1883", "meter-1", "voltage [V]", "own broker"):
+        assert word in done.stdout
+
+
+def test_check_of_a_bad_config_is_one_sentence_and_exit_2(write, tmp_path):
+    done = edge("check", str(write(GOOD.replace('"hub"', '"cloud"'))))
+    assert done.returncode == 2
+    assert "gateway.toml:6: uplink.kind" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    done = edge("check", str(tmp_path / "none.toml"))
+    assert done.returncode == 2
+    assert "there is no such file" in done.stderr

@@ -1,0 +1,177 @@
+"""The outbox on a real SQLite file: what is sent before and after a commit, restarts, eviction, the equation."""
+
+import asyncio
+import contextlib
+import sqlite3
+
+import pytest
+
+from edge.links.base import Origin
+from edge.outbox import Outbox
+from edge.outbox_file import Batch, Content, OutboxError, OutboxFile, Row
+from protocols.deflated import inflate
+from protocols.pack import Body, Column, decode_body
+
+BODY = Body([Column(1, [1000], [0], [5])], {"meter": (1, 0)}, {})
+CONTENT = Content({"meter": 1}, {"meter": (1, 0)}, (1000, 1000))
+ORIGIN = Origin("wearable", "bulk", 77, 1)
+
+
+@contextlib.asynccontextmanager
+async def running(path, **options):
+    file = OutboxFile(path, max_bytes=options.pop("max_bytes", 1 << 20))
+    outbox = Outbox(file, **options)
+    task = asyncio.create_task(outbox.run())
+    await asyncio.sleep(0)  # a task that is cancelled before its first step never runs its end either
+    try:
+        yield outbox
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        file.close()
+
+
+def due(outbox, lane="bulk"):
+    return [(h.epoch, h.seq) for h in outbox.senders[lane].due(0)]
+
+
+async def until(condition):
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_our_own_readings_are_sent_before_their_commit(tmp_path):
+    async with running(tmp_path / "o.db", commit_ms=10_000) as outbox:
+        outbox.senders["bulk"].connected()
+        outbox.append("bulk", BODY, CONTENT)
+        assert due(outbox) == [(outbox.epoch, 1)]
+        assert outbox.buffered() == {"meter": 1}
+
+
+async def test_what_a_device_entrusted_to_us_is_sent_after_its_commit_and_so_is_what_follows(tmp_path):
+    async with running(tmp_path / "o.db", commit_ms=50) as outbox:
+        committed = []
+        outbox.on_committed(committed.extend)
+        outbox.senders["bulk"].connected()
+        outbox.append("bulk", BODY, CONTENT)
+        outbox.append("bulk", BODY, CONTENT, [ORIGIN])
+        outbox.append("bulk", BODY, CONTENT)
+        assert due(outbox) == [(outbox.epoch, 1)]
+        assert committed == []
+        await until(lambda: committed)
+        assert committed == [ORIGIN]
+        assert due(outbox) == [(outbox.epoch, 2), (outbox.epoch, 3)]
+
+
+async def test_a_pack_that_the_hub_has_is_never_written(tmp_path):
+    path = tmp_path / "o.db"
+    async with running(path, commit_ms=50) as outbox:
+        outbox.append("bulk", BODY, CONTENT)
+        outbox.append("bulk", BODY, CONTENT)
+        outbox.release("bulk", outbox.epoch, 1)
+        assert outbox.buffered() == {"meter": 1}
+        await until(lambda: outbox.commits)
+        rows = sqlite3.connect(path).execute("SELECT seq FROM pack").fetchall()
+        assert rows == [(2,)]
+        outbox.release("bulk", outbox.epoch, 2)
+        await until(lambda: not outbox.buffered())
+        assert outbox.bytes_held == 0
+
+
+async def test_a_restart_finds_what_was_committed_and_numbers_anew(tmp_path):
+    path = tmp_path / "o.db"
+    async with running(path, commit_ms=10) as outbox:
+        first = outbox.epoch
+        incarnation = outbox.incarnation
+        alias = outbox.alias("meter", "voltage", "V")
+        outbox.tally.packed("meter", 1)
+        for _ in range(3):
+            outbox.append("bulk", BODY, CONTENT, [ORIGIN])
+        outbox.release("bulk", first, 1)
+    file = OutboxFile(path, max_bytes=1 << 20)
+    assert file.incarnation == incarnation
+    assert file.alias("meter", "voltage", "V") == alias
+    assert file.alias("meter", "current", "A") != alias
+    assert file.cursors() == {("wearable", "bulk"): {77: 1}}
+    again = Outbox(file)
+    assert again.epoch > first
+    assert again.buffered() == {"meter": 2}
+    assert again.tally.totals() == {"meter": (1, 0)}
+    again.senders["bulk"].connected()
+    assert due(again) == [(first, 2), (first, 3)]
+    file.close()
+
+
+async def test_a_new_epoch_waits_for_packs_that_belong_to_the_old_one(tmp_path):
+    async with running(tmp_path / "o.db", commit_ms=50) as outbox:
+        old = outbox.epoch
+        outbox.senders["bulk"].connected()
+        outbox.append("bulk", BODY, CONTENT, [ORIGIN])
+        async with asyncio.timeout(5):
+            await outbox.open_epoch()
+        outbox.append("bulk", BODY, CONTENT)
+        assert due(outbox) == [(outbox.epoch, 1), (old, 1)]
+
+
+async def test_a_full_outbox_declares_what_gives_way_and_spares_urgent_packs(tmp_path):
+    path = tmp_path / "o.db"
+    big = Body([Column(1, list(range(1000, 3000, 7)), [0] * 286, [hash((i, "x")) % 10**9 for i in range(286)])], {}, {})
+    content = Content({"meter": 286}, {"meter": (286, 0)}, (1000, 2995))
+    async with running(path, commit_ms=10, max_bytes=4000) as outbox:
+        epoch = outbox.epoch
+        outbox.append("urgent", BODY, CONTENT)
+        for _ in range(10):
+            outbox.append("bulk", big, content)
+        await until(lambda: outbox.evicted)
+        assert outbox.bytes_held <= 4000
+        lost = outbox.evicted["meter"]
+        assert lost % 286 == 0
+        assert outbox.buffered()["meter"] + lost == 10 * 286 + 1
+        file = OutboxFile(path, max_bytes=4000)
+        record = decode_body(inflate(file.body("bulk", epoch, 1)))
+        assert record == Body([], {"meter": (286, 0)}, {"meter": (286, 1000, 2995)})
+        assert decode_body(inflate(file.body("urgent", epoch, 1))) == BODY
+        file.close()
+
+
+async def test_a_disk_that_fails_is_reported_and_tried_again(tmp_path):
+    path = tmp_path / "o.db"
+    async with running(path, commit_ms=10) as outbox:
+        blocker = sqlite3.connect(path, isolation_level=None)
+        blocker.execute("BEGIN EXCLUSIVE")
+        outbox.append("bulk", BODY, CONTENT)
+        async with asyncio.timeout(20):
+            while not outbox.failure:
+                await asyncio.sleep(0.05)
+        assert outbox.buffered() == {"meter": 1}
+        blocker.execute("ROLLBACK")
+        blocker.close()
+        async with asyncio.timeout(10):
+            while outbox.failure:
+                await asyncio.sleep(0.05)
+    file = OutboxFile(path, max_bytes=1 << 20)
+    assert file.buffered() == {"meter": 1}
+    file.close()
+
+
+def test_a_transaction_is_all_or_nothing(tmp_path):
+    file = OutboxFile(tmp_path / "o.db", max_bytes=1 << 20)
+    epoch = file.next_epoch()
+    good = Row("bulk", epoch, 1, b"body", CONTENT)
+    broken = Row("bulk", epoch, 2, None, CONTENT)
+    with pytest.raises(sqlite3.IntegrityError):
+        file.write(Batch([good, broken], {}, {(epoch, "meter"): (1, 0)}, [ORIGIN]))
+    assert file.held("bulk") == []
+    assert file.cursors() == {}
+    assert file.tallies() == {}
+    file.close()
+
+
+def test_a_file_that_is_no_outbox_is_refused_by_name(tmp_path):
+    path = tmp_path / "o.db"
+    path.write_bytes(b"this is not a database, by any means" * 100)
+    with pytest.raises(OutboxError, match=r"o\.db"):
+        OutboxFile(path, max_bytes=1 << 20)
+    assert path.read_bytes().startswith(b"this is not")

@@ -1,0 +1,138 @@
+"""A gateway for tests of the hub: real packs, the real custody Sender, the hub's broker."""
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hardware.catalogue import catalogue
+from hub import logins
+from protocols import cursor, pack, topics
+from protocols.custody import Header, Sender, epoch_number
+from protocols.deflated import deflate
+from protocols.pack import Body
+from protocols.reading import Reading
+from runtime.mqtt import Broker, MqttError, Session, Will, keep_session
+
+ID = "block-1"
+INCARNATION = 7
+MODELS = {
+    "wearable-1": "kerb-wearable",
+    "cuff-1": "and-ua-651ble",
+    "oximeter-1": "nonin-3230",
+    "meter-1": "eastron-sdm120",
+    "gps-1": "u-blox-neo-m8",
+}
+
+
+def aliases() -> dict[tuple[str, str], int]:
+    """(thing, metric) -> alias, in the order of the models' files."""
+    names = [(thing, metric) for thing, model in MODELS.items() for metric in catalogue()[model].metrics]
+    return {name: alias for alias, name in enumerate(names, 1)}
+
+
+def birth(*, gateway: str = ID, incarnation: int = INCARNATION, states: Mapping[str, str] = {}, time_ms: int = 1) -> bytes:
+    """The birth message of the demo's five devices."""
+    things = [
+        {
+            "id": thing,
+            "kind": catalogue()[model].device.kind,
+            "model": model,
+            "maker": catalogue()[model].device.maker,
+            "name": catalogue()[model].device.name.model_dump(),
+            "state": states.get(thing, "online"),
+            "reason": "no answer" if states.get(thing) == "offline" else "",
+        }
+        for thing, model in MODELS.items()
+    ]
+    streams = []
+    for (thing, metric), alias in aliases().items():
+        declared = catalogue()[MODELS[thing]].metrics[metric]
+        named = declared.name.model_dump()
+        streams.append({"alias": alias, "thing": thing, "metric": metric, "unit": declared.unit, "name": named})
+    name = {"en": "Block 1", "zh": "一号楼"}
+    head = {"state": "online", "gateway": gateway, "incarnation": incarnation, "name": name, "time_ms": time_ms}
+    return json.dumps({**head, "things": things, "streams": streams}).encode()
+
+
+def message(header: Header, body: Body) -> bytes:
+    """A pack as it travels."""
+    return pack.encode_header(header) + deflate(pack.encode_body(body))
+
+
+def body(readings: Sequence[tuple[str, Reading]], *, tallies: Mapping[str, tuple[int, int]] = {}, lost: Mapping[str, tuple[int, int, int]] = {}) -> Body:
+    """A pack's body of (thing, reading) pairs."""
+    known = aliases()
+    return Body(pack.columns((known[thing, one.metric], one) for thing, one in readings), tallies, lost)
+
+
+class Gateway:
+    """A gateway with the bulk lane alone, whose outbox is in memory. `run` serves; `put` makes a pack."""
+
+    def __init__(self, data: Path, port: int, *, states: Mapping[str, str] = {}):
+        password = logins.gateway_password(data, ID)
+        self._broker = Broker("127.0.0.1", port, ID, ID, password)
+        self._sender = Sender(resend_ms=500)
+        self._epoch = epoch_number(INCARNATION, 1)
+        self._sender.open(self._epoch)
+        self._bodies: dict[int, Body] = {}
+        self._seq = 0
+        self._states = states
+        self._wake = asyncio.Event()
+
+    @property
+    def held(self) -> int:
+        """Packs that the hub has not yet said to have stored."""
+        return len(self._bodies)
+
+    def put(self, made: Body) -> None:
+        """Hold a pack, and send it."""
+        self._seq += 1
+        self._bodies[self._seq] = made
+        self._sender.appended(self._epoch, self._seq)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        will = Will(topics.birth("g", ID), b'{"state": "offline"}')
+        await keep_session(self._broker, self._serve, will=will)
+
+    async def emptied(self, timeout_s: float = 15) -> None:
+        """Wait until the hub has stored everything."""
+        async with asyncio.timeout(timeout_s):
+            while self._bodies:
+                await asyncio.sleep(0.02)
+
+    async def _serve(self, session: Session) -> None:
+        await session.subscribe("g/" + ID + "/cursor/+", qos=0)
+        await session.publish(topics.birth("g", ID), birth(states=self._states, time_ms=_now()), qos=1, retain=True)
+        self._sender.connected()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._hear(session))
+                group.create_task(self._send(session))
+        finally:
+            self._sender.disconnected()
+
+    async def _hear(self, session: Session) -> None:
+        async for heard in session.messages():
+            for release in self._sender.cursor(*cursor.decode(heard.payload), _now()):
+                for seq in [seq for seq in self._bodies if seq <= release.upto]:
+                    del self._bodies[seq]
+            self._wake.set()
+        raise MqttError("ended")
+
+    async def _send(self, session: Session) -> None:
+        while True:
+            for header in self._sender.due(_now()):
+                await session.publish(topics.up("g", ID, "bulk"), message(header, self._bodies[header.seq]))
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), 0.1)
+            except TimeoutError:
+                continue
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,225 @@
+"""Custody over a line that loses, repeats and delays, between parties that crash: every pack is stored once."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols.custody import AHEAD, DUPLICATE, STORE, Header, Receiver, Sender, epoch_number, incarnation_of
+from protocols.errors import ProtocolError
+
+FIRST = epoch_number(7, 1)
+SECOND = epoch_number(7, 2)
+
+
+def header(seq: int, *, epoch: int = FIRST, base: int = 1, oldest: int = FIRST) -> Header:
+    return Header(epoch, seq, base, oldest, False)
+
+
+def test_epoch_numbers_keep_incarnations_apart():
+    assert incarnation_of(epoch_number(7, 1)) == incarnation_of(epoch_number(7, 99)) == 7
+    assert epoch_number(7, 2) > epoch_number(7, 1)
+    for incarnation, count in ((0, 1), (1, 0), (1 << 31, 1), (1, 1 << 20)):
+        with pytest.raises(ProtocolError):
+            epoch_number(incarnation, count)
+
+
+def test_receiver_takes_packs_in_order_and_once():
+    receiver = Receiver()
+    assert receiver.offer(header(2)) == AHEAD
+    assert receiver.offer(header(1)) == STORE
+    assert receiver.offer(header(2)) == STORE  # before the first is committed: a group
+    assert receiver.cursor() == {}
+    receiver.stored(header(1))
+    receiver.stored(header(2))
+    assert receiver.cursor() == {FIRST: 2}
+    assert receiver.offer(header(2)) == DUPLICATE
+
+
+def test_receiver_offers_again_what_a_failed_commit_lost():
+    receiver = Receiver()
+    assert receiver.offer(header(1)) == STORE
+    receiver.rolled_back()
+    assert receiver.offer(header(1)) == STORE
+
+
+def test_receiver_follows_a_base_beyond_what_it_knows():
+    """Its storage was lost: the sender has deleted packs 1 to 4 long ago."""
+    receiver = Receiver()
+    assert receiver.offer(header(6, base=5)) == AHEAD
+    assert receiver.offer(header(5, base=5)) == STORE
+    assert receiver.offer(header(6, base=5)) == STORE
+
+
+def test_receiver_forgets_epochs_that_the_sender_has_closed_but_not_what_they_were():
+    receiver = Receiver()
+    assert receiver.offer(header(1)) == STORE
+    receiver.stored(header(1))
+    late = header(1, epoch=SECOND, oldest=SECOND)
+    assert receiver.offer(late) == STORE
+    receiver.stored(late)
+    assert receiver.cursor() == {SECOND: 1}
+    assert receiver.offer(header(1)) == DUPLICATE  # a copy that was under way for a long time
+    assert receiver.offer(header(2)) == DUPLICATE
+
+
+def test_sender_with_fresh_storage_is_another_sender():
+    receiver = Receiver()
+    receiver.restore({FIRST: 500})
+    fresh = epoch_number(8, 1)
+    assert receiver.offer(header(1, epoch=fresh, oldest=fresh)) == STORE
+
+
+def test_live_packs_go_before_backfill():
+    sender = Sender(window=4, backfill_window=2)
+    sender.restore(FIRST, acked=10, last=100)
+    sender.open(SECOND)
+    sender.appended(SECOND, 1)
+    sender.connected()
+    due = sender.due(0)
+    assert [(h.epoch, h.seq, h.backfill) for h in due] == [(SECOND, 1, False), (FIRST, 11, True), (FIRST, 12, True)]
+    assert {h.oldest for h in due} == {FIRST}
+    for seq in range(2, 9):
+        sender.appended(SECOND, seq)
+    assert [h.seq for h in sender.due(0)] == [2, 3, 4]  # the live window is full: no backfill beside it
+
+
+def test_sender_repeats_what_makes_no_progress_though_the_live_epoch_does():
+    sender = Sender(resend_ms=1000)
+    sender.restore(FIRST, acked=0, last=1)
+    sender.open(SECOND)
+    sender.connected()
+    assert [h.epoch for h in sender.due(0)] == [FIRST]
+    for seq in range(1, 5):
+        sender.appended(SECOND, seq)
+        assert [h.epoch for h in sender.due(seq * 200)] == [SECOND]
+        sender.cursor("s", {SECOND: seq}, seq * 200)
+    assert sender.next_due_ms() == 1000
+    assert [h.epoch for h in sender.due(1000)] == [FIRST]
+
+
+def test_sender_starts_over_when_the_receiver_has_another_session():
+    sender = Sender()
+    sender.open(FIRST)
+    sender.connected()
+    sender.cursor("one", {}, 0)
+    sender.appended(FIRST, 1)
+    assert len(sender.due(0)) == 1
+    assert sender.due(1) == []
+    sender.cursor("two", {}, 1)
+    assert len(sender.due(1)) == 1
+
+
+def test_sender_refuses_a_hole_in_its_numbering():
+    sender = Sender()
+    sender.open(FIRST)
+    with pytest.raises(ProtocolError):
+        sender.appended(FIRST, 2)
+
+
+class Chain:
+    """A sender with its storage, a receiver with its storage, and a line between them, all from one seed."""
+
+    def __init__(self, seed: int):
+        self.random = random.Random(seed)
+        self.now = 0
+        self.made: list[tuple[int, int]] = []
+        self.held: dict[int, list[int]] = {}  # the sender's disk: epoch -> seqs, in order
+        self.stored: list[tuple[int, int]] = []  # the receiver's disk
+        self.cursors: dict[int, int] = {}  # in the same transaction
+        self.epochs = 0
+        self.line: list[Header] = []
+        self.retained: tuple[str, dict[int, int]] | None = None
+        self.start_sender()
+        self.start_receiver()
+
+    def start_sender(self) -> None:
+        self.sender = Sender(window=4, backfill_window=3, resend_ms=50)
+        for epoch, seqs in self.held.items():
+            if seqs:
+                self.sender.restore(epoch, seqs[0] - 1, seqs[-1])
+        self.open_epoch()
+        self.sender.connected()
+
+    def open_epoch(self) -> None:
+        self.epochs += 1
+        self.epoch = epoch_number(7, self.epochs)
+        self.held[self.epoch] = []
+        self.next_seq = 1
+        self.sender.open(self.epoch)
+
+    def start_receiver(self) -> None:
+        self.receiver = Receiver()
+        self.receiver.restore(self.cursors)
+        self.session = str(self.random.random())
+
+    def make(self) -> None:
+        self.held[self.epoch].append(self.next_seq)
+        self.made.append((self.epoch, self.next_seq))
+        self.sender.appended(self.epoch, self.next_seq)
+        self.next_seq += 1
+
+    def reconnect(self) -> None:
+        self.sender.disconnected()
+        self.line.clear()
+        self.open_epoch()
+        self.sender.connected()
+
+    def deliver(self, *, faults: bool) -> None:
+        if not self.line:
+            return
+        place = self.random.randrange(min(3, len(self.line))) if faults else 0
+        header = self.line[place]
+        if not (faults and self.random.random() < 0.2):  # else it comes again later
+            del self.line[place]
+        if faults and self.random.random() < 0.2:
+            return  # lost
+        assert header.seq in self.held[header.epoch] or (header.epoch, header.seq) in self.stored
+        if self.receiver.offer(header) == STORE:
+            if faults and self.random.random() < 0.1:
+                self.start_receiver()  # crashed before the commit
+                return
+            self.stored.append((header.epoch, header.seq))
+            self.cursors[header.epoch] = header.seq
+            self.receiver.stored(header)
+        self.retained = (self.session, self.receiver.cursor())
+
+    def hear(self, *, faults: bool) -> None:
+        if self.retained is None or (faults and self.random.random() < 0.3):
+            return
+        for release in self.sender.cursor(*self.retained, self.now):
+            for seq in [s for s in self.held[release.epoch] if s <= release.upto]:
+                assert (release.epoch, seq) in self.stored, "let go of a pack that nobody has"
+                self.held[release.epoch].remove(seq)
+
+    def step(self, *, faults: bool) -> None:
+        self.now += 5
+        self.line.extend(self.sender.due(self.now))
+        self.deliver(faults=faults)
+        self.hear(faults=faults)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32), st.lists(st.sampled_from("mmmmssssssrcx"), max_size=120))
+def test_every_pack_is_stored_once_and_in_order(seed, events):
+    chain = Chain(seed)
+    for event in events:
+        if event == "m":
+            chain.make()
+        elif event == "r":
+            chain.reconnect()
+        elif event == "c":
+            chain.line.clear()
+            chain.start_sender()
+        elif event == "x":
+            chain.start_receiver()
+        else:
+            chain.step(faults=True)
+    for _ in range(40 * (len(chain.made) + 2)):
+        chain.step(faults=False)
+    assert sorted(chain.stored) == sorted(chain.made)
+    for epoch in {epoch for epoch, _ in chain.stored}:
+        seqs = [seq for e, seq in chain.stored if e == epoch]
+        assert seqs == sorted(seqs)
+    assert not any(chain.held.values()), "everything stored, and something still held"

@@ -1,0 +1,206 @@
+"""Runs tests/vectors/*.json on CPython and MicroPython alike: `micropython tests/vectors/run.py` from the root.
+
+A file holds {"codec": name, "vectors": [...]}. A vector has `name`, `source`, `input` (for the codec's decode), `args` if
+the codec wants any, and either `expect` or `error`, the name of the exception's class. In a valid vector
+- `expect` encodes back to `input`, unless `encodes` says to what else, or is false: the form is never written;
+- every shorter input raises a DecodeError, unless `valid_prefixes` lists the lengths (in bytes, registers or characters)
+  that are whole, or is true: any length is.
+Readings are [metric, value, unit], then the quality's name unless good, then time_ms if there is one. A DecimalFraction is
+{"mantissa": m, "exponent": e}.
+
+To add a codec: one entry in CODECS, and a file. Prints a line for each failure and at last the counts; exit code 1 if any.
+"""
+
+import json
+import os
+import sys
+from collections import namedtuple
+
+from protocols import gatt, ieee11073, modbus, nmea
+from protocols.errors import DecodeError, ProtocolError
+from protocols.gatt import cgm
+from protocols.reading import GOOD, QUALITY_NAMES, DecimalFraction, Reading, quality_name, reading
+
+# decode(input, args) -> value; encode(value, args) -> input, or None; step: characters of input that a cut takes, or 0
+Codec = namedtuple("Codec", ("decode", "encode", "step"))
+
+
+def _gatt_decode(text, args):
+    return gatt.decode(int(args["uuid"], 16), bytes.fromhex(text), crc=args.get("crc", False))
+
+
+def _gatt_encode(readings, args):
+    return gatt.encode(int(args["uuid"], 16), readings, crc=args.get("crc", False)).hex()
+
+
+def _registers(text):
+    return [int(text[at : at + 4], 16) for at in range(0, len(text), 4)]
+
+
+def _hex_registers(registers):
+    return "".join([f"{register:04x}" for register in registers])
+
+
+CODECS = {
+    "sfloat": Codec(
+        lambda text, args: ieee11073.decode_sfloat(int(text, 16)),
+        lambda value, args: f"{ieee11073.encode_sfloat(value):04x}",
+        0,
+    ),
+    "float": Codec(
+        lambda text, args: ieee11073.decode_float(int(text, 16)),
+        lambda value, args: f"{ieee11073.encode_float(value):08x}",
+        0,
+    ),
+    "sfloat.encode": Codec(lambda value, args: f"{ieee11073.encode_sfloat(revived(value)):04x}", None, 0),
+    "float.encode": Codec(lambda value, args: f"{ieee11073.encode_float(revived(value)):08x}", None, 0),
+    "gatt": Codec(_gatt_decode, _gatt_encode, 2),
+    "gatt.encode": Codec(lambda value, args: _gatt_encode(revived(value), args), None, 0),
+    "cgm.crc16": Codec(lambda text, args: cgm.crc16(bytes.fromhex(text)), None, 0),
+    "modbus": Codec(
+        lambda text, args: modbus.decode_registers(_registers(text), **args),
+        lambda value, args: _hex_registers(modbus.encode_registers(value, **args)),
+        4,
+    ),
+    "modbus.encode": Codec(lambda value, args: _hex_registers(modbus.encode_registers(value, **args)), None, 0),
+    "modbus.plan": Codec(lambda spans, args: modbus.plan_reads([tuple(span) for span in spans], **args), None, 0),
+    "nmea": Codec(lambda text, args: nmea.decode(nmea.parse(text)), None, 1),
+    "nmea.parse": Codec(lambda text, args: nmea.parse(text), None, 1),
+    "nmea.rmc": Codec(lambda value, args: nmea.encode_rmc(**_revived_values(value)), None, 0),
+    "nmea.gga": Codec(lambda value, args: nmea.encode_gga(**_revived_values(value)), None, 0),
+}
+
+
+def _revived_values(table):
+    return {key: revived(value) for key, value in table.items()}
+
+
+def plain(value):
+    """A decoded value in JSON's terms."""
+    if isinstance(value, Reading):
+        items = [value.metric, plain(value.value), value.unit]
+        if value.quality != GOOD or value.time_ms is not None:
+            items.append(quality_name(value.quality))
+        if value.time_ms is not None:
+            items.append(value.time_ms)
+        return items
+    if isinstance(value, DecimalFraction):
+        return {"mantissa": value.mantissa, "exponent": value.exponent}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+def revived(value):
+    """The readings and numbers that `plain` made JSON of. A list of lists is a list of readings."""
+    if isinstance(value, dict):
+        return DecimalFraction(value["mantissa"], value["exponent"])
+    if isinstance(value, list):
+        return [_revived_reading(item) for item in value]
+    return value
+
+
+def _revived_reading(item):
+    quality = GOOD
+    if len(item) > 3:
+        quality = [code for code, name in QUALITY_NAMES.items() if name == item[3]][0]  # noqa: RUF015
+    return reading(item[0], revived(item[1]), item[2], quality, item[4] if len(item) > 4 else None)
+
+
+def same(got, want):
+    """Equality that tells 1 from true; floats agree to six digits, which is what a 32-bit float holds."""
+    if isinstance(want, list):
+        return isinstance(got, list) and len(got) == len(want) and all([same(a, b) for a, b in zip(got, want)])
+    if isinstance(want, dict):
+        return isinstance(got, dict) and set(got) == set(want) and all([same(got[key], want[key]) for key in want])
+    if type(got) is not type(want):
+        return False
+    if isinstance(want, float):
+        return abs(got - want) <= 1e-6 * abs(want)
+    return got == want
+
+
+def problems(codec_name, vector):
+    """What is wrong with one vector, as sentences; none if all is well."""
+    codec = CODECS[codec_name]
+    args = vector.get("args", {})
+    if ("expect" in vector) == ("error" in vector):
+        return ["must have either expect or error"]
+    try:
+        got = plain(codec.decode(vector["input"], args))
+    except ProtocolError as error:
+        raised = type(error).__name__
+        if raised == vector.get("error"):
+            return []
+        return [f"raises {raised} ({error}), want {vector.get('error', 'a value')}"]
+    if "error" in vector:
+        return [f"gives {got}, want {vector['error']}"]
+    if not same(got, vector["expect"]):
+        return [f"gives {got}, want {vector['expect']}"]
+    return _encoding_problems(codec, vector, args) + _prefix_problems(codec, vector, args)
+
+
+def _encoding_problems(codec, vector, args):
+    want = vector.get("encodes", vector["input"])
+    if codec.encode is None or want is False:
+        return []
+    try:
+        got = codec.encode(revived(vector["expect"]), args)
+    except ProtocolError as error:
+        return [f"encoding raises {type(error).__name__} ({error}), want {want}"]
+    return [] if got == want else [f"encodes to {got}, want {want}"]
+
+
+def _prefix_problems(codec, vector, args):
+    valid = vector.get("valid_prefixes", ())
+    if not codec.step or valid is True:
+        return []
+    found = []
+    text = vector["input"]
+    for length in range(len(text) // codec.step):
+        try:
+            codec.decode(text[: length * codec.step], args)
+        except DecodeError:
+            if length in valid:
+                found.append(f"cut to {length} raises")
+            continue
+        if length not in valid:
+            found.append(f"cut to {length} is accepted")
+    return found
+
+
+def folder():
+    """Where this file and the vectors are."""
+    return __file__.rsplit("/", 1)[0] if "/" in __file__ else "."
+
+
+def files():
+    """The names of all vector files."""
+    return sorted([name for name in os.listdir(folder()) if name.endswith(".json")])
+
+
+def load(name):
+    """(codec name, vector) for every vector of one file."""
+    with open(folder() + "/" + name) as file:
+        content = json.load(file)
+    return [(vector.get("codec", content["codec"]), vector) for vector in content["vectors"]]
+
+
+def main():
+    """Run everything; the exit code."""
+    passed = failed = 0
+    for name in files():
+        for codec_name, vector in load(name):
+            found = problems(codec_name, vector)
+            for problem in found:
+                print(f"{name}: {vector['name']}: {problem}")
+            if found:
+                failed += 1
+            else:
+                passed += 1
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
