@@ -63,7 +63,9 @@ class Page:
         app.add_api_route("/status.json", self.status)
         app.add_api_route("/metrics", self._metrics, response_class=PlainTextResponse)
         page = self._config.page
-        settings = uvicorn.Config(app, host=page.host, port=page.port, log_level="warning", access_log=False)
+        settings = uvicorn.Config(
+            app, host=page.host, port=page.port, log_level="warning", access_log=False, lifespan="off"
+        )
         await _Server(settings).serve()
 
     def status(self) -> dict[str, Any]:

@@ -18,6 +18,11 @@ from runtime.process import port_in_use
 
 _DESCRIPTION = "Things, their streams of readings, and where each reading is. Times are Unix milliseconds, UTC."
 
+_ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 22 22"><rect width="22" height="22" rx="7" fill="#0b7d6e"/>'
+    '<path d="M7 6v7a3 3 0 0 0 3 3h2a3 3 0 0 0 3-3V6" fill="none" stroke="#fff" stroke-width="2"/></svg>'
+)
+
 
 class Health(BaseModel):
     """The hub's web process answers, and its store can be read."""
@@ -41,7 +46,7 @@ def make_app(data: Path) -> FastAPI:
         return Health(status="ok", things=len(store.things()))
 
     install_page(store)
-    ui.run_with(app, title="Kerb", dark=None, show_welcome_message=False, tailwind=False)
+    ui.run_with(app, title="Kerb", favicon=_ICON, dark=None, show_welcome_message=False, tailwind=False)
     return app
 
 

@@ -1,6 +1,6 @@
 """The medical floats SFLOAT (16 bit) and FLOAT (32 bit): mantissa x 10^exponent, with special values.
 
-Source: IEEE 11073-20601, annex F.7 and F.8; Bluetooth Personal Health Devices Transcoding White Paper, section 2.2.
+Source: IEEE 11073-20601, FLOAT-Type and SFLOAT-Type; Bluetooth SIG, Personal Health Devices Transcoding White Paper.
 A special value is known by the whole word (exponent 0), so 0x17FF is the number 2047 x 10^1.
 """
 

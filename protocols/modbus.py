@@ -1,8 +1,8 @@
 """What Modbus registers hold: integers, floats, bits and text over 16-bit registers; and plans of what to read.
 
 Source: MODBUS Application Protocol Specification V1.1b3, section 4.2 (a register travels high byte first) and 6.3 (at
-most 125 are read at once). How wider values spread over registers is each maker's choice: `word_order` "big" has the most
-significant register first, `byte_order` "little" has the bytes within each register exchanged.
+most 125 are read at once). How wider values spread over registers is each maker's choice: `word_order` "big" has the
+most significant register first, `byte_order` "little" has the bytes within each register exchanged.
 """
 
 import math
@@ -208,8 +208,8 @@ def _text(type_: str, data: bytes) -> str:
     """UTF-8 without the zeros and spaces that fill the last registers."""
     try:
         return data.decode("utf-8").rstrip("\0 ")
-    except UnicodeError as error:
-        raise DecodeError("modbus " + type_, "is not UTF-8") from error
+    except UnicodeError:
+        raise DecodeError("modbus " + type_, "is not UTF-8") from None
 
 
 def _text_bytes(value: "bool | int | float | str | None", count: int) -> bytes:

@@ -1,7 +1,7 @@
 """NMEA 0183 sentences of satellite receivers: checksum, fields, and what RMC and GGA say.
 
-Source: NMEA 0183 version 4.10, sections 5.3 (sentence) and 6.3 (RMC, GGA). Arithmetic is in integers, so that boards
-with 32-bit floats give the same digits: positions are in 10^-7 degree (1.1 cm).
+Source: NMEA 0183 version 4.10, sentence structure and the formatters RMC and GGA. Arithmetic is in integers, so that
+boards with 32-bit floats give the same digits: positions are in 10^-7 degree (1.1 cm).
 """
 
 from collections import namedtuple

@@ -21,7 +21,9 @@ class Origin:
 class Intake(Protocol):
     """Where a link puts what it hears. Never blocks; to be called from the event loop only."""
 
-    def take(self, thing: str, readings: Sequence[Reading], *, lane: str = "bulk", origin: Origin | None = None) -> None:
+    def take(
+        self, thing: str, readings: Sequence[Reading], *, lane: str = "bulk", origin: Origin | None = None
+    ) -> None:
         """Take over readings, times filled in; with an origin, also of a pack that holds none."""
 
     def lose(self, thing: str, count: int, origin: Origin, *, lane: str = "bulk") -> None:

@@ -138,7 +138,9 @@ class ModbusLink:
         # Whether silence means a dead connection is decided in _poll_all, which knows whether any device still answers.
         client.set_max_no_responses(sys.maxsize)
         try:
-            if not await client.connect():
+            connected = await client.connect()
+            _obey_cancellation()
+            if not connected:
                 self._intake.count("connect_failures")
                 return f"no connection to {self._host}:{self._port}"
             async with asyncio.TaskGroup() as group:
@@ -227,6 +229,7 @@ class ModbusLink:
         }[block.table]
         try:
             response = await read(block.address, count=block.count, device_id=unit.unit_id)
+            _obey_cancellation()
         except ConnectionException as error:
             raise _Silent("connection lost") from error
         except ModbusException as error:
@@ -240,3 +243,10 @@ class ModbusLink:
         if len(values) != block.count:
             raise _Silent(f"asked for {block.count} values, answered with {len(values)}")
         return values
+
+
+def _obey_cancellation() -> None:
+    """Stop if this task was told to: asyncio.wait_for, which the library uses, loses what comes along with a result."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

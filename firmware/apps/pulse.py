@@ -11,7 +11,7 @@ _SILENCE_16 = 16 * 3000
 _GOOD_FROM, _UNCERTAIN_FROM = 60, 30  # percent of signal quality
 _CALM_PERCENT = 6  # mean deviation of intervals that breathing alone explains
 _CONTACT_COUNTS = 10000  # less light than this comes back only when there is no skin before the sensor
-_FAINT_PER_100000 = 50  # beats smaller than this part of the steady light are mere noise
+_FAINT_PER_1000 = 1  # beats smaller than this part of the steady light are noise
 
 
 class PulseMeter:
@@ -54,7 +54,7 @@ class PulseMeter:
         usable = self._usable()
         if len(usable) < _ENOUGH or self._silent() or self._steady < _CONTACT_COUNTS:
             return 0
-        if self._finder.amplitude * 100000 < _FAINT_PER_100000 * self._steady:
+        if self._finder.amplitude * 1000 < _FAINT_PER_1000 * self._steady:
             return 0
         middle = _median(usable)
         deviation = 100 * sum(abs(interval - middle) for interval in usable) // (middle * len(usable))

@@ -1,0 +1,16 @@
+"""The hardware, behind one small interface per port. Nothing else imports `machine` or asks what board this is.
+
+A port is a module with: i2c(bus, scl, sda, freq_hz), on_falling(pin, callback), ticks_ms(), ticks_diff(after, before),
+unix_ms() (None while the board has no wall clock), random_bits(count), storage() and restart().
+"""
+
+import sys
+
+_PORTS = {"linux": "firmware.hal.sim", "darwin": "firmware.hal.sim"}
+
+
+def port():  # type: ignore[no-untyped-def]  # a module; the docstring above is its type
+    """The port of the board that this runs on."""
+    name = _PORTS[sys.platform]
+    __import__(name)
+    return sys.modules[name]

@@ -1,6 +1,6 @@
 """Simulated Bluetooth: health devices on virtual radios, and the gateway's dongle as HCI on a TCP port.
 
-python -m hardware.sim.ble --hci-port 9999 [--period MODEL=SECONDS ...] [--address MODEL=ADDRESS ...]
+python -m hardware.sim.ble --hci-port 9999 [--cuff ADDRESS] [--oximeter ADDRESS] [--period S]
 
 The gateway opens it as the adapter "hci:tcp-client:127.0.0.1:9999".
 """
@@ -144,30 +144,28 @@ async def simulate(port: int, devices: dict[str, Demo]) -> None:
 
 def parse(arguments: Sequence[str]) -> tuple[int, dict[str, Demo]]:
     """The port, and the devices as the command line wants them."""
+    cuff, oximeter = DEMO["and-ua-651ble"], DEMO["nonin-3230"]
     parser = argparse.ArgumentParser(prog="python -m hardware.sim.ble", description="simulated Bluetooth devices")
-    parser.add_argument("--hci-port", type=int, required=True, help="where the gateway's dongle listens; 0: any")
-    parser.add_argument("--period", action="append", default=[], metavar="MODEL=S", help="seconds between measurements")
-    parser.add_argument("--address", action="append", default=[], metavar="MODEL=XX:XX:XX:XX:XX:XX")
+    add = parser.add_argument
+    add("--hci-port", type=int, required=True, metavar="PORT", help="where the gateway's dongle listens; 0: any")
+    add("--cuff", type=_address, default=cuff.address, metavar="ADDRESS", help="default: %(default)s")
+    add("--oximeter", type=_address, default=oximeter.address, metavar="ADDRESS", help="default: %(default)s")
+    add("--period", type=float, default=cuff.period_s, metavar="S", help="seconds between the cuff's measurements")
     options = parser.parse_args(arguments)
-    devices = dict(DEMO)
-    for option, texts in (("period", options.period), ("address", options.address)):
-        for text in texts:
-            model, _, value = text.partition("=")
-            if model not in devices or not value:
-                parser.error(f"--{option} {text}: wants MODEL=VALUE with a model of {', '.join(devices)}")
-            try:
-                change = {"period_s": float(value)} if option == "period" else {"address": str(_address(value))}
-            except ValueError as error:
-                parser.error(f"--{option} {text}: {error}")
-            devices[model] = devices[model]._replace(**change)
-    return options.hci_port, devices
+    return options.hci_port, {
+        "and-ua-651ble": cuff._replace(address=options.cuff, period_s=options.period),
+        "nonin-3230": oximeter._replace(address=options.oximeter),
+    }
 
 
-def _address(text: str) -> hci.Address:
-    address = hci.Address(text, hci.Address.RANDOM_DEVICE_ADDRESS)
+def _address(text: str) -> str:
+    try:
+        address = hci.Address(text, hci.Address.RANDOM_DEVICE_ADDRESS)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} is no Bluetooth address") from error
     if not address.is_static:
-        raise ValueError("is no static random address: the first digit must be C, D, E or F")
-    return address
+        raise argparse.ArgumentTypeError(f"{text} is no static random address: those begin with C, D, E or F")
+    return str(address)
 
 
 async def _until_stopped(port: int, devices: dict[str, Demo]) -> None:

@@ -19,6 +19,7 @@ from runtime.process import die_with_parent, free_port
 CUFF = "C0:00:00:00:00:01"
 OXIMETER = "C0:00:00:00:00:02"
 GATEWAY = "block-gateway"
+_PROGRAMS = ("hub", "gateway")
 THINGS = ("wearable-1", "meter-1", "cuff-1", "oximeter-1", "gps-1")
 
 _CONFIG = """\
@@ -87,6 +88,7 @@ class Block:
     directory: Path
     hub_port: int
     cuff_period_s: float = 8.0
+    page_port: int = 0  # where the gateway's page is, once prepared
     children: dict[str, Child] = field(default_factory=dict)
 
     def prepare(self) -> None:
@@ -134,7 +136,7 @@ class Block:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=die_with_parent,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - it makes one system call, which no thread can hold up
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
         child.starts += 1
@@ -155,7 +157,14 @@ class Block:
 
     def stop(self) -> None:
         """End every child, devices first."""
-        for name in reversed(list(self.children)):
+        self._end([name for name in reversed(list(self.children)) if name not in _PROGRAMS] + ["gateway", "hub"])
+
+    def stop_devices(self) -> None:
+        """End the devices; gateway and hub go on."""
+        self._end([name for name in self.children if name not in _PROGRAMS])
+
+    def _end(self, names: list[str]) -> None:
+        for name in (name for name in names if name in self.children):
             process = self.children[name].process
             if process is None or process.poll() is not None:
                 continue

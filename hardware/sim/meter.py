@@ -6,6 +6,7 @@ is refused (exception 2), another unit id than the meter's own gets no answer, a
 
 import argparse
 import asyncio
+import logging
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -127,6 +128,7 @@ def main() -> int:
     parser.add_argument("--unit", type=int, help="unit id, if not the model's own")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # what matters is said below, in one sentence
     try:
         meter = Meter(catalogue()[options.model], seed=options.seed)
         unit_id = meter.layout.unit_id if options.unit is None else options.unit
@@ -138,8 +140,11 @@ def main() -> int:
     except KeyError:
         print(f"meter: there is no model {options.model}", file=sys.stderr)
         return 2
-    except (RuntimeError, ValueError) as error:
+    except ValueError as error:
         print(f"meter: {error}", file=sys.stderr)
+        return 2
+    except RuntimeError:
+        print(f"meter: cannot listen on {options.host}:{options.port}", file=sys.stderr)
         return 2
     return 0
 

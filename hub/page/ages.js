@@ -38,5 +38,12 @@ function chooseTheme() {
   choose("theme", document.body.classList.contains("body--dark") ? "light" : "dark");
 }
 
+// On a phone the chart comes up over the lower half: keep the value that was tapped in sight.
+document.addEventListener("click", (event) => {
+  const tile = event.target.closest(".tile");
+  if (tile && matchMedia("(max-width: 1100px)").matches)
+    setTimeout(() => tile.scrollIntoView({ block: "start", behavior: "smooth" }), 250);
+});
+
 setInterval(showAges, 1000);
 document.addEventListener("DOMContentLoaded", () => setTimeout(showAges, 300));

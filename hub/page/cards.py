@@ -33,7 +33,7 @@ class _Tile:
         if latest is None:
             self._note.text = word("no_value", self._language)
             return
-        self._value.text = shown(latest, stream.unit, self._language)
+        self._value.text = shown(stream, self._language)
         self._age.props(f"data-at={latest.time_ms} data-interval={round(interval_ms)}")
         notes = [word("backfill", self._language)] if latest.backfill else []
         notes.append(quality_text(latest.quality, self._language))
@@ -101,6 +101,15 @@ class Cards:
             self._built = described
         for thing in snapshot.things:
             self._cards[thing.id].show(thing, list(snapshot.streams.get(thing.id, [])), snapshot)
+
+    async def choose_first(self, snapshot: Snapshot) -> None:
+        """Choose the first vital there is, so that a wide screen has a chart from the start."""
+        for thing in snapshot.things:
+            for stream in snapshot.streams.get(thing.id, []):
+                if stream.metric in VITALS and stream.latest:
+                    self._mark((thing.id, stream.metric))
+                    await self._choose(thing, stream)
+                    return
 
     def unmark(self) -> None:
         """No stream is shown in the chart any more."""

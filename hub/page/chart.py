@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from hub.page.texts import decimals, unit_text, word
+from hub.page.texts import word
 from hub.store.querying import Step
 
 # range -> (span, step): some 200 points each
@@ -28,7 +28,15 @@ def with_gaps(steps: Sequence[Step], step_ms: int, gap_ms: float) -> list[tuple[
 
 
 def options(
-    steps: Sequence[Step], *, name: str, unit: str, language: str, now_ms: int, range_name: str, interval_ms: float
+    steps: Sequence[Step],
+    *,
+    name: str,
+    unit: str,
+    places: int | None,
+    language: str,
+    now_ms: int,
+    range_name: str,
+    interval_ms: float,
 ) -> dict[str, Any]:
     """ECharts options of the range that ends now. Three usual intervals of silence break the line."""
     span_ms, step_ms = RANGES[range_name]
@@ -53,7 +61,7 @@ def options(
             "borderWidth": 0,
             "textStyle": {"color": "#fff", "fontSize": 13},
             "axisPointer": {"lineStyle": {"color": _INK, "type": "dashed"}},
-            ":valueFormatter": f"v => v == null ? '–' : (+v).toFixed({_places(unit)}) + ' {unit_text(unit, language)}'",
+            ":valueFormatter": f"v => v == null ? '–' : (+v).toFixed({2 if places is None else places})",
         },
         "xAxis": {
             "type": "time",
@@ -67,7 +75,7 @@ def options(
         "yAxis": {
             "type": "value",
             "scale": True,
-            "name": unit_text(unit, language),
+            "name": unit,
             "nameTextStyle": {"color": _INK, "align": "right", "fontSize": 12},
             "splitNumber": 4,
             "axisLabel": {"color": _INK, "fontSize": 12},
@@ -103,8 +111,3 @@ def summary(steps: Sequence[Step]) -> tuple[float, float, float] | None:
         return None
     mean = sum(step.mean * step.count for step in steps) / count
     return min(step.min for step in steps), mean, max(step.max for step in steps)
-
-
-def _places(unit: str) -> int:
-    places = decimals(unit)
-    return 2 if places is None else places

@@ -58,6 +58,6 @@ class Header:
         self._figures["stored"].text = f"{snapshot.stored:,}"
         self._figures["duplicates"].text = f"{duplicates:,}"
         self._figures["lost"].text = f"{lost:,}"
-        self._figures["delay"].text = f"{number(delays[len(delays) // 2], 'ms')} ms" if delays else "–"
+        self._figures["delay"].text = f"{number(delays[len(delays) // 2], 0)} ms" if delays else "–"
         for key, bad in (("duplicates", duplicates), ("lost", lost)):
             self._figures[key].classes(**({"add": "alert"} if bad else {"remove": "alert"}))

@@ -33,9 +33,11 @@ def install(store: Querying) -> None:
         page = ui.element("main").classes("page")
         with page:
             header = Header(language)
-            with ui.element("div").classes("body"):
+            # "auto": nobody has chosen a stream yet. A phone then shows no chart.
+            with ui.element("div").classes("body auto") as body:
                 panel = Panel(store, language)
                 cards = Cards(language, panel.choose)
+            body.on("click", lambda: body.classes(remove="auto"))
             panel.on_close(cards.unmark)
 
         async def refresh() -> None:
@@ -43,6 +45,8 @@ def install(store: Querying) -> None:
             header.show(snapshot)
             if snapshot is not None:
                 cards.show(snapshot)
+                if panel.untouched:
+                    await cards.choose_first(snapshot)
                 await panel.show(snapshot)
 
         await refresh()

@@ -10,7 +10,7 @@ from nicegui import ui
 from hub.page import chart
 from hub.page.numbers import number, shown
 from hub.page.snapshot import Snapshot
-from hub.page.texts import unit_text, word
+from hub.page.texts import decimals, unit_text, word
 from hub.store.querying import Querying, Step, StreamNow, ThingNow
 from hub.store.writing import now_ms
 
@@ -18,9 +18,10 @@ _EVERY_S = {"15m": 2.0, "1h": 5.0, "1d": 30.0}
 
 
 class Panel:
-    """The chart of one open page."""
+    """The chart of one open page. `untouched`: no stream was ever chosen."""
 
     def __init__(self, store: Querying, language: str):
+        self.untouched = True
         self._store = store
         self._language = language
         self._thing: ThingNow | None = None
@@ -53,6 +54,7 @@ class Panel:
 
     async def choose(self, thing: ThingNow, stream: StreamNow) -> None:
         """Show this stream."""
+        self.untouched = False
         self._thing, self._stream, self._interval_ms = thing, stream, 0.0
         self._box.classes(remove="empty")
         await self._draw()
@@ -91,7 +93,8 @@ class Panel:
             chart.options(
                 steps,
                 name=stream.name[self._language],
-                unit=stream.unit,
+                unit=unit_text(stream.unit, self._language),
+                places=decimals(stream.metric, stream.unit),
                 language=self._language,
                 now_ms=end,
                 range_name=self._range,
@@ -99,18 +102,18 @@ class Panel:
             )
         )
         self._chart.update()
-        self._show_summary(steps, stream.unit)
+        self._show_summary(steps, decimals(stream.metric, stream.unit))
 
     def _show_now(self) -> None:
         if self._stream and self._stream.latest:
             unit = unit_text(self._stream.unit, self._language)
-            self._now.text = f"{shown(self._stream.latest, self._stream.unit, self._language)} {unit}"
+            self._now.text = f"{shown(self._stream, self._language)} {unit}"
 
-    def _show_summary(self, steps: list[Step], unit: str) -> None:
+    def _show_summary(self, steps: list[Step], places: int | None) -> None:
         found = chart.summary(steps)
         self._empty.set_visibility(found is None)
         for key, value in zip(("min", "mean", "max"), found or (None, None, None), strict=True):
-            self._summary[key].text = "–" if value is None else number(value, unit)
+            self._summary[key].text = "–" if value is None else number(value, places)
 
     def _range_button(self, name: str) -> ui.element:
         button = ui.element("button").classes("range")

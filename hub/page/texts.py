@@ -60,7 +60,7 @@ _UNITS: Mapping[str, tuple[str, str, int | None]] = {
     "var": ("var", "var", 0),
     "Hz": ("Hz", "Hz", 2),
     "kW.h": ("kWh", "千瓦时", 3),
-    "deg": ("°", "°", 5),
+    "deg": ("°", "°", 1),
     "m": ("m", "米", 1),
     "m/s": ("m/s", "米/秒", 1),
     "s": ("s", "秒", 1),
@@ -71,6 +71,9 @@ _UNITS: Mapping[str, tuple[str, str, int | None]] = {
     "hPa": ("hPa", "百帕", 1),
     "{score}": ("", "分", 0),
 }
+
+# Metrics that are worth other decimals than their unit: 0.00001 degrees of latitude are about a metre
+_DECIMALS = {"latitude": 5, "longitude": 5}
 
 _QUALITIES = {
     0: ("", ""),
@@ -129,9 +132,9 @@ def unit_text(unit: str, language: str) -> str:
     return known[1] if language == "zh" else known[0]
 
 
-def decimals(unit: str) -> int | None:
-    """How many decimals a computed value in this unit is worth, if the table knows."""
-    return _UNITS[unit][2] if unit in _UNITS else None
+def decimals(metric: str, unit: str) -> int | None:
+    """How many decimals a computed value is worth, if the tables know."""
+    return _DECIMALS.get(metric, _UNITS[unit][2] if unit in _UNITS else None)
 
 
 def quality_text(quality: int, language: str) -> str:

@@ -1,6 +1,6 @@
 """The GATT characteristics of Bluetooth health devices as readings, and back.
 
-Source: Bluetooth SIG GATT Specification Supplement, section 3. `decode(uuid, encode(uuid, readings))` gives the same
+Source: Bluetooth SIG GATT Specification Supplement. `decode(uuid, encode(uuid, readings))` gives the same
 readings when they are in the order of the fields; reserved bits are left aside.
 """
 
@@ -78,8 +78,8 @@ def _text(metric: str, data: bytes) -> str:
     """The UTF-8 text without the zeros that some devices pad it with."""
     try:
         text = data.decode("utf-8")
-    except UnicodeError as error:
-        raise DecodeError(metric, "is not UTF-8") from error
+    except UnicodeError:
+        raise DecodeError(metric, "is not UTF-8") from None
     return text.rstrip("\0")
 
 

@@ -1,6 +1,6 @@
 """CGM Measurement (2AA7): one or more records, each led by its size, each with a CRC-16 where the sensor supports that.
 
-Source: Bluetooth SIG Continuous Glucose Monitoring Service 1.0.2, sections 3.1 and 3.11.
+Source: Bluetooth SIG Continuous Glucose Monitoring Service 1.0, section 3.1 and E2E-CRC.
 """
 
 from ..errors import ChecksumError, DecodeError, EncodeError, TruncatedError

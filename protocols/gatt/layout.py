@@ -51,7 +51,7 @@ class Layout:
                 readings += part.read(data[at:end], flags)
                 at = end
         except DecodeError as error:
-            raise DecodeError(self.name, str(error)) from error
+            raise DecodeError(self.name, str(error)) from None
         return self._doubted(readings)
 
     def encode(self, readings: "list[Reading]") -> bytes:

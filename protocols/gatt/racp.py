@@ -1,6 +1,6 @@
 """Record Access Control Point (2A52): asking a glucose meter, CGM or oximeter for its stored records.
 
-Source: Bluetooth SIG Glucose Service 1.0.1, section 3.4, and the GATT Specification Supplement.
+Source: Bluetooth SIG Glucose Service 1.0, section 3.4.
 As readings: opcode and operator, and for a request with a filter filter_type, minimum and maximum; for a count reply
 record_count; for a response request_opcode and response_code.
 """

@@ -1,7 +1,8 @@
 """The characteristics of the Bluetooth health services, field by field.
 
-Source: Bluetooth SIG GATT Specification Supplement, section 3, and the characteristics' services. Reserved bits are
-left aside, as the SIG asks of a client. Which of its two units a value has is the device's choice and is kept.
+Source: Bluetooth SIG GATT Specification Supplement and the characteristics' services (HRS, HTS, BLS, GLS, PLXS, WSS,
+BCS, CTS, BAS). Reserved bits are left aside, as the SIG asks of a client. Which of its two units a value has is the
+device's choice and is kept.
 """
 
 from ..reading import BAD_INVALID, UNCERTAIN

@@ -408,8 +408,7 @@ async def simulator(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process
 
 async def test_the_simulator_as_a_process(tmp_path: Path):
     told = Told()
-    addresses = (f"--address=and-ua-651ble={CUFF}", f"--address=nonin-3230={OXIMETER}")
-    async with simulator("--hci-port=0", "--period=nonin-3230=0.1", *addresses) as process:
+    async with simulator("--hci-port=0", "--cuff", CUFF, "--oximeter", OXIMETER, "--period=1.5") as process:
         assert process.stdout
         ready = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
         port = re.match(r"ready: HCI on 127\.0\.0\.1:(\d+);", ready)
@@ -425,13 +424,19 @@ async def test_the_simulator_as_a_process(tmp_path: Path):
                 bonds=tmp_path / "bonds.json",
             )
             async with running(link.run()):
-                await told.until(lambda: bool(told.values("oximeter", "pulse_rate")))
-        assert told.values("oximeter", "oxygen_saturation")
-        assert "online" in told.states_of("cuff")
+                await told.until(lambda: {who for who, _ in told.readings} == {"cuff", "oximeter"})
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 10) == 0
         assert process.stderr
         assert await process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("address", ["40:00:00:00:00:01", "C0:00", "cuff"])
+async def test_an_address_that_no_device_may_have_ends_the_simulator(address: str):
+    async with simulator("--hci-port=0", "--cuff", address) as process:
+        _, said = await asyncio.wait_for(process.communicate(), 20)
+        assert process.returncode == 2
+    assert address in said.decode()
 
 
 async def test_a_port_in_use_ends_the_simulator_with_a_sentence(room: Room):

@@ -201,8 +201,8 @@ async def test_a_meter_that_dies_and_comes_back() -> None:
         assert str(port) in recorder.states[2][2]
 
 
-async def test_a_silent_unit_costs_its_neighbour_a_bounded_share() -> None:
-    asked: list[float] = []
+def silent_but_one(asked: list[float]) -> Hook:
+    """Unit 1 answers; the times at which the others are asked are kept in `asked`."""
 
     def hook(sending: bool, pdu: ModbusPDU) -> ModbusPDU | None:
         if sending or pdu.dev_id == 1:
@@ -210,24 +210,42 @@ async def test_a_silent_unit_costs_its_neighbour_a_bounded_share() -> None:
         asked.append(time.monotonic())
         return None
 
+    return hook
+
+
+async def test_a_silent_unit_is_asked_ever_less_and_its_neighbour_keeps_its_period() -> None:
+    asked: list[float] = []
     both = device(1, "alive"), device(2, "dead")
     async with (
-        serving(sdm120(1, HELD, gaps=True), hook=hook) as port,
+        serving(sdm120(1, HELD, gaps=True), hook=silent_but_one(asked)) as port,
         linked(port, *both, period_ms=100, timeout_ms=60) as recorder,
     ):
         await recorder.until(lambda: recorder.bad("dead"))
         begin_s, begin = time.monotonic(), len(recorder.of("alive", "voltage"))
-        await recorder.until(lambda: len(recorder.of("alive", "voltage")) >= begin + 20)
-        elapsed_s = time.monotonic() - begin_s
-        assert elapsed_s == pytest.approx(2.0, abs=0.25), "20 periods of 100 ms"
+        await recorder.until(lambda: len(recorder.of("alive", "voltage")) >= begin + 30)
+        assert time.monotonic() - begin_s == pytest.approx(3.0, abs=0.25), "30 periods of 100 ms"
         assert not recorder.bad("alive")
         probes = sum(at > begin_s for at in asked)
-        assert 1 <= probes <= 1 + elapsed_s * 0.2 / 0.06, "a fifth of the time at most, 60 ms a probe"
-        assert probes <= 6, "at 0.1, 0.3, 0.7, 1.5 s: the gaps grow"
+        assert 2 <= probes <= 5, "each gap is twice the one before"
         assert Counter(each.metric for each in recorder.bad("dead")) == dict.fromkeys(METRICS, 1)
         assert [each for each in recorder.states if each[0] == "dead"] == [
             ("dead", "offline", "no answer within 60 ms")
         ]
+
+
+async def test_many_silent_units_share_a_fifth_of_the_time() -> None:
+    asked: list[float] = []
+    dead = [device(unit_id, f"dead-{unit_id}") for unit_id in range(2, 10)]
+    async with (
+        serving(sdm120(1, HELD, gaps=True), hook=silent_but_one(asked)) as port,
+        linked(port, device(1, "alive"), *dead, period_ms=100, timeout_ms=60) as recorder,
+    ):
+        await recorder.until(lambda: len(recorder.states) == 9)
+        begin_s, begin = time.monotonic(), len(recorder.of("alive", "voltage"))
+        await recorder.until(lambda: len(recorder.of("alive", "voltage")) >= begin + 12)
+        elapsed_s = time.monotonic() - begin_s
+        assert elapsed_s == pytest.approx(1.2, abs=0.25)
+        assert 1 <= sum(at > begin_s for at in asked) <= 1 + elapsed_s * 0.2 / 0.06, "60 ms a probe"
 
 
 async def test_a_silent_unit_does_not_cost_the_connection_of_one_that_is_polled_rarely() -> None:

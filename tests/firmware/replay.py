@@ -1,6 +1,7 @@
-"""Runs on MicroPython: recordings through model, driver and detector, faster than real time; prints one JSON line each.
+"""Runs on MicroPython: recordings through model, driver and detector, faster than real time.
 
-Arguments: the recordings' files. Each second of the recording gives [rate in tenths or null, quality, signal quality].
+Arguments: the recordings' files. Each second of a recording prints [rate in tenths or null, quality, signal quality], its
+end {"beats": how many were found, "lost": samples lost, "heap": bytes that the detector holds}.
 """
 
 import gc
@@ -29,23 +30,25 @@ def replay(path):
     gc.collect()
     before = gc.mem_alloc()
     meter = PulseMeter(samples_per_s=SAMPLES_PER_S)
+    lost_samples = 0
 
     def on_interrupt(pin):
+        nonlocal lost_samples
         count, lost = sensor.read()
         for place in range(count):
             meter.feed(sensor.infrared[place])
         if lost:
             meter.lost(lost)
+        lost_samples += lost
 
     machine.Pin(6).irq(on_interrupt, trigger=machine.Pin.IRQ_FALLING)
-    published = []
     for second in range(1, seconds + 1):
         for part in range(1, 21):
             board.advance((second - 1) * SECOND_US + part * SECOND_US // 20)
         rate, quality = meter.rate()
-        published.append([None if rate is None else rate.mantissa, quality, meter.signal_quality()])
+        print(json.dumps([None if rate is None else rate.mantissa, quality, meter.signal_quality()]))
     gc.collect()
-    print(json.dumps({"published": published, "beats": meter.beats, "heap": gc.mem_alloc() - before}))
+    print(json.dumps({"beats": meter.beats, "lost": lost_samples, "heap": gc.mem_alloc() - before}))
 
 
 for recording in sys.argv[1:]:

@@ -32,7 +32,9 @@ def aliases() -> dict[tuple[str, str], int]:
     return {name: alias for alias, name in enumerate(names, 1)}
 
 
-def birth(*, gateway: str = ID, incarnation: int = INCARNATION, states: Mapping[str, str] = {}, time_ms: int = 1) -> bytes:
+def birth(
+    *, gateway: str = ID, incarnation: int = INCARNATION, states: Mapping[str, str] = {}, time_ms: int = 1
+) -> bytes:
     """The birth message of the demo's five devices."""
     things = [
         {
@@ -61,7 +63,12 @@ def message(header: Header, body: Body) -> bytes:
     return pack.encode_header(header) + deflate(pack.encode_body(body))
 
 
-def body(readings: Sequence[tuple[str, Reading]], *, tallies: Mapping[str, tuple[int, int]] = {}, lost: Mapping[str, tuple[int, int, int]] = {}) -> Body:
+def body(
+    readings: Sequence[tuple[str, Reading]],
+    *,
+    tallies: Mapping[str, tuple[int, int]] = {},
+    lost: Mapping[str, tuple[int, int, int]] = {},
+) -> Body:
     """A pack's body of (thing, reading) pairs."""
     known = aliases()
     return Body(pack.columns((known[thing, one.metric], one) for thing, one in readings), tallies, lost)
@@ -70,16 +77,17 @@ def body(readings: Sequence[tuple[str, Reading]], *, tallies: Mapping[str, tuple
 class Gateway:
     """A gateway with the bulk lane alone, whose outbox is in memory. `run` serves; `put` makes a pack."""
 
-    def __init__(self, data: Path, port: int, *, states: Mapping[str, str] = {}):
+    def __init__(self, data: Path, port: int, *, states: Mapping[str, str] = {}, epoch_count: int = 1):
         password = logins.gateway_password(data, ID)
         self._broker = Broker("127.0.0.1", port, ID, ID, password)
         self._sender = Sender(resend_ms=500)
-        self._epoch = epoch_number(INCARNATION, 1)
+        self._epoch = epoch_number(INCARNATION, epoch_count)
         self._sender.open(self._epoch)
         self._bodies: dict[int, Body] = {}
         self._seq = 0
         self._states = states
         self._wake = asyncio.Event()
+        self._empty = asyncio.Event()
 
     @property
     def held(self) -> int:
@@ -90,6 +98,7 @@ class Gateway:
         """Hold a pack, and send it."""
         self._seq += 1
         self._bodies[self._seq] = made
+        self._empty.clear()
         self._sender.appended(self._epoch, self._seq)
         self._wake.set()
 
@@ -101,8 +110,7 @@ class Gateway:
     async def emptied(self, timeout_s: float = 15) -> None:
         """Wait until the hub has stored everything."""
         async with asyncio.timeout(timeout_s):
-            while self._bodies:
-                await asyncio.sleep(0.02)
+            await self._empty.wait()
 
     async def _serve(self, session: Session) -> None:
         await session.subscribe("g/" + ID + "/cursor/+", qos=0)
@@ -120,6 +128,8 @@ class Gateway:
             for release in self._sender.cursor(*cursor.decode(heard.payload), _now()):
                 for seq in [seq for seq in self._bodies if seq <= release.upto]:
                     del self._bodies[seq]
+            if not self._bodies:
+                self._empty.set()
             self._wake.set()
         raise MqttError("ended")
 

@@ -1,15 +1,19 @@
 """Runs tests/vectors/*.json on CPython and MicroPython alike: `micropython tests/vectors/run.py` from the root.
 
-A file holds {"codec": name, "vectors": [...]}. A vector has `name`, `source`, `input` (for the codec's decode), `args` if
-the codec wants any, and either `expect` or `error`, the name of the exception's class. In a valid vector
+A file holds {"codec": name, "vectors": [...]}. A vector has `name`, `source`, `input` (for the codec's decode), `args`
+if the codec wants any, and either `expect` or `error`, the name of the exception's class. In a valid vector
 - `expect` encodes back to `input`, unless `encodes` says to what else, or is false: the form is never written;
-- every shorter input raises a DecodeError, unless `valid_prefixes` lists the lengths (in bytes, registers or characters)
-  that are whole, or is true: any length is.
-Readings are [metric, value, unit], then the quality's name unless good, then time_ms if there is one. A DecimalFraction is
-{"mantissa": m, "exponent": e}.
+- every shorter input raises a DecodeError, unless `valid_prefixes` lists the lengths (in bytes, registers or
+  characters) that are whole, or is true: any length is.
+Readings are [metric, value, unit], then the quality's name unless good, then time_ms if there is one. A DecimalFraction
+is {"mantissa": m, "exponent": e}.
 
-To add a codec: one entry in CODECS, and a file. Prints a line for each failure and at last the counts; exit code 1 if any.
+To add a codec: one entry in CODECS, and a file. Prints a line for each failure and at last the counts; the exit code
+is 1 if there was a failure.
 """
+
+# MicroPython has no pathlib.
+# ruff: noqa: PTH123, PTH208
 
 import json
 import os
@@ -110,7 +114,11 @@ def _revived_reading(item):
 def same(got, want):
     """Equality that tells 1 from true; floats agree to six digits, which is what a 32-bit float holds."""
     if isinstance(want, list):
-        return isinstance(got, list) and len(got) == len(want) and all([same(a, b) for a, b in zip(got, want)])
+        return (
+            isinstance(got, list)
+            and len(got) == len(want)
+            and all([same(got[at], item) for at, item in enumerate(want)])
+        )
     if isinstance(want, dict):
         return isinstance(got, dict) and set(got) == set(want) and all([same(got[key], want[key]) for key in want])
     if type(got) is not type(want):

@@ -1,0 +1,123 @@
+"""What the hub's tests share: a writer, and one whole hub that has stored a known set of readings."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from hub.store.querying import Querying
+from hub.store.writing import Writer
+from protocols.reading import DecimalFraction, reading
+from runtime.process import free_port
+from tests.hub.gateway import Gateway, body
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class RunningHub:
+    """A hub in processes of its own. `now_ms`: the time of the newest readings that it was given."""
+
+    process: "subprocess.Popen[bytes]"
+    data: Path
+    port: int
+    mqtt_port: int
+    now_ms: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def writer(data: Path) -> Iterator[Writer]:
+    made = Writer(data)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def querying(writer: Writer, data: Path) -> Querying:
+    return Querying(data)
+
+
+def start_hub(data: Path, port: int, mqtt_port: int) -> "subprocess.Popen[bytes]":
+    """`python -m hub run`, as soon as its web answers."""
+    command = [
+        sys.executable,
+        "-m",
+        "hub",
+        "run",
+        "--data",
+        str(data),
+        "--port",
+        str(port),
+        "--mqtt-port",
+        str(mqtt_port),
+    ]
+    # A process group of its own, so that nothing of it can outlive a test that fails.
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200:
+                return process
+        time.sleep(0.1)
+    end_hub(process)
+    raise AssertionError(f"the hub did not come up; exit code {process.returncode}")
+
+
+def end_hub(process: "subprocess.Popen[bytes]") -> None:
+    """End it in order; what does not end is killed."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(5)
+
+
+@pytest.fixture(scope="session")
+def running_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
+    """A hub with two minutes of readings: heart rate 60.0 to 71.9 each second, active power 1.5 W more each second."""
+    data = tmp_path_factory.mktemp("hub")
+    port, mqtt_port = free_port(), free_port()
+    process = start_hub(data, port, mqtt_port)
+    try:
+        now_ms = time.time_ns() // 1_000_000
+        asyncio.run(_feed(data, mqtt_port, now_ms))
+        yield RunningHub(process, data, port, mqtt_port, now_ms)
+    finally:
+        end_hub(process)
+
+
+async def _feed(data: Path, mqtt_port: int, now_ms: int) -> None:
+    gateway = Gateway(data, mqtt_port)
+    task = asyncio.create_task(gateway.run())
+    for second in range(120):
+        at = now_ms - (119 - second) * 1000
+        pulse = DecimalFraction(600 + second, -1)
+        made = [
+            ("wearable-1", reading("heart_rate", pulse, "/min", time_ms=at)),
+            ("meter-1", reading("active_power", 900 + 1.5 * second, "W", time_ms=at)),
+            ("meter-1", reading("voltage", None, "V", 17, at)),
+        ]
+        gateway.put(body(made, tallies={"wearable-1": (2 * second + 2, second + 1)}))
+    await gateway.emptied()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

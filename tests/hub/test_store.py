@@ -1,0 +1,239 @@
+"""The store: what is written is there, once, with its decimals; what cannot be written leaves no trace."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hub import birth as births
+from hub.errors import BirthError, UnknownAliasError
+from hub.store.lag import bucket_of, percentile
+from hub.store.querying import Point, Querying
+from hub.store.schema import FILE, connect, prepare
+from hub.store.writing import Writer
+from protocols.custody import Header, epoch_number
+from protocols.pack import Body
+from protocols.reading import BAD_INVALID, BAD_TIMEOUT, DecimalFraction, reading
+from tests.hub.gateway import ID, INCARNATION, birth, body
+
+if TYPE_CHECKING:
+    from protocols.reading import Value
+
+EPOCH = epoch_number(INCARNATION, 3)
+
+
+def parsed(message: bytes, gateway: str = ID) -> births.Birth:
+    made = births.parse(gateway, message)
+    assert isinstance(made, births.Birth)
+    return made
+
+
+@pytest.fixture
+def born(writer: Writer) -> Writer:
+    with writer.transaction():
+        writer.write_birth(parsed(birth()))
+    return writer
+
+
+def store(
+    writer: Writer, made: Body, seq: int = 1, *, backfill: bool = False, epoch: int = EPOCH, oldest: int = EPOCH
+) -> None:
+    with writer.transaction():
+        writer.write_pack(ID, "bulk", Header(epoch, seq, 1, oldest, backfill), made)
+
+
+def pulse(value: Value, time_ms: int, quality: int = 0) -> Body:
+    return body([("wearable-1", reading("heart_rate", value, "/min", quality, time_ms))])
+
+
+def latest(querying: Querying, thing: str = "wearable-1", metric: str = "heart_rate") -> Point | None:
+    return next(stream.latest for stream in querying.streams(thing) if stream.metric == metric)
+
+
+def test_the_file_is_durable(born: Writer, data: Path) -> None:
+    connection = connect(data / FILE)
+    assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
+    connection.close()
+
+
+def test_migrations_are_applied_once(born: Writer, data: Path, querying: Querying) -> None:
+    prepare(data)
+    assert len(querying.things()) == 5
+
+
+def test_readings_cursor_tally_and_lag_are_one_transaction(born: Writer, querying: Querying) -> None:
+    """A crash after the pack is written, before the commit: nothing of it is there."""
+    counted = Body(pulse(61, 1000).columns, {"wearable-1": (5, 4)}, {"wearable-1": (3, 10, 20)})
+    with pytest.raises(RuntimeError, match="power cut"), born.transaction():  # noqa: PT012
+        born.write_pack(ID, "bulk", Header(EPOCH, 1, 1, EPOCH, False), counted)
+        raise RuntimeError("power cut")
+    assert latest(querying) is None
+    assert born.cursors() == {}
+    assert all((c.read, c.stored, c.declared_lost, c.p50_ms) == (0, 0, 0, None) for c in querying.custody())
+    store(born, counted)
+    assert born.cursors() == {(ID, "bulk"): {EPOCH: 1}}
+    custody = next(one for one in querying.custody() if one.thing == "wearable-1")
+    assert (custody.read, custody.suppressed, custody.stored, custody.declared_lost) == (5, 4, 1, 3)
+    assert custody.p50_ms is not None
+
+
+@pytest.mark.parametrize(
+    ("value", "stored", "exponent"),
+    [
+        (DecimalFraction(3760, -2), 37.6, -2),
+        (DecimalFraction(200, -2), 2.0, -2),
+        (DecimalFraction(138, 0), 138.0, 0),
+        (DecimalFraction(12, 2), 1200.0, 2),
+        (-(1 << 63) + 1, -(1 << 63) + 1, None),
+        (0.1, 0.1, None),
+        (True, b"\x01", None),
+        (False, b"\x00", None),
+        ("open", "open", None),
+        (None, None, None),
+    ],
+)
+def test_a_value_survives_with_its_type_and_exponent(
+    born: Writer, querying: Querying, value: Value, stored: object, exponent: int | None
+) -> None:
+    store(born, pulse(value, 1000))
+    point = latest(querying)
+    assert point is not None
+    assert (point.value, type(point.value), point.exponent) == (stored, type(stored), exponent)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_float_that_is_no_number_is_absent_and_its_quality_says_so(
+    born: Writer, querying: Querying, value: float
+) -> None:
+    store(born, pulse(value, 1000))
+    store(born, pulse(value, 2000, BAD_TIMEOUT), 2)
+    stream = querying.streams("wearable-1")[0].id
+    points, truncated = querying.history(stream, 0, 3000)
+    assert [(p.value, p.quality) for p in points] == [(None, BAD_INVALID), (None, BAD_TIMEOUT)]
+    assert not truncated
+
+
+def test_latest_is_the_newest_by_time(born: Writer, querying: Querying) -> None:
+    store(born, pulse(70, 5000), 1)
+    store(born, pulse(60, 4000), 2)  # older, and yet it came later
+    assert latest(querying) == Point(5000, 70, None, 0, False)
+    store(born, pulse(55, 5000), 3, backfill=True)  # as old as the live one: it poses as no current value
+    assert latest(querying) == Point(5000, 70, None, 0, False)
+    store(born, pulse(72, 6000), 4, backfill=True)  # all there is of that time: shown, but marked
+    assert latest(querying) == Point(6000, 72, None, 0, True)
+    store(born, pulse(73, 6000), 5)
+    assert latest(querying) == Point(6000, 73, None, 0, False)
+
+
+def test_backfill_counts_no_latency(born: Writer, querying: Querying) -> None:
+    store(born, pulse(70, 5000), backfill=True)
+    assert next(c for c in querying.custody() if c.thing == "wearable-1").p50_ms is None
+
+
+def test_readings_of_one_time_are_kept_and_equal_ones_are_called_duplicates(born: Writer, querying: Querying) -> None:
+    store(born, pulse(70, 5000), 1)
+    store(born, pulse(71, 5000), 2)
+    assert sum(c.duplicates for c in querying.custody()) == 0
+    for seq in (3, 4):
+        store(born, pulse(70, 5000), seq)
+    found = next(c for c in querying.custody() if c.thing == "wearable-1")
+    assert (found.stored, found.duplicates) == (4, 2)
+
+
+def test_an_epoch_that_its_sender_has_finished_leaves_the_cursor(born: Writer) -> None:
+    other = epoch_number(INCARNATION + 1, 1)
+    store(born, pulse(1, 1), epoch=other, oldest=other)
+    store(born, pulse(1, 2))
+    store(born, pulse(1, 3), epoch=EPOCH + 1)
+    assert born.cursors()[ID, "bulk"] == {other: 1, EPOCH: 1, EPOCH + 1: 1}
+    store(born, pulse(1, 4), 2, epoch=EPOCH + 1, oldest=EPOCH + 1)
+    assert born.cursors()[ID, "bulk"] == {other: 1, EPOCH + 1: 2}
+
+
+def test_the_tally_of_an_epoch_is_its_maximum_and_epochs_add_up(born: Writer, querying: Querying) -> None:
+    for seq, count in ((1, 10), (2, 30), (3, 20)):
+        store(born, Body([], {"cuff-1": (count, count // 2)}, {}), seq)
+    store(born, Body([], {"cuff-1": (7, 1)}, {}), epoch=EPOCH + 1)
+    found = next(c for c in querying.custody() if c.thing == "cuff-1")
+    assert (found.read, found.suppressed) == (37, 16)
+
+
+def test_an_alias_of_another_incarnation_is_unknown(born: Writer) -> None:
+    with pytest.raises(UnknownAliasError) as caught:
+        born.check_pack(ID, Header(epoch_number(8, 1), 1, 1, epoch_number(8, 1), False), pulse(1, 1))
+    assert (caught.value.gateway, caught.value.incarnation, caught.value.alias) == (ID, 8, 1)
+
+
+def test_an_alias_keeps_its_meaning_within_an_incarnation(born: Writer) -> None:
+    changed = birth().replace(b'"alias": 1,', b'"alias": 2,', 1)
+    with pytest.raises(BirthError, match="alias 2"), born.transaction():
+        born.write_birth(parsed(changed))
+    with born.transaction():
+        born.write_birth(parsed(changed.replace(b'"incarnation": 7', b'"incarnation": 8')))
+
+
+def test_the_youngest_birth_owns_a_thing(born: Writer, querying: Querying) -> None:
+    store(born, pulse(70, 5000))
+    with born.transaction():
+        born.write_birth(parsed(birth(gateway="block-2", time_ms=5), "block-2"))
+    assert {thing.gateway for thing in querying.things()} == {"block-2"}
+    assert latest(querying) == Point(5000, 70, None, 0, False)  # its history moves with it
+    with born.transaction():
+        born.write_birth(parsed(birth(time_ms=4)))
+    assert {thing.gateway for thing in querying.things()} == {"block-2"}
+
+
+def test_with_its_gateway_a_thing_is_offline(born: Writer, querying: Querying) -> None:
+    assert {thing.state for thing in querying.things()} == {"online"}
+    with born.transaction():
+        born.write_death(ID)
+    assert {(thing.state, thing.reason) for thing in querying.things()} == {("offline", "gateway offline")}
+    assert querying.gateways()[0].state == "offline"
+
+
+def test_steps_summarise_usable_numbers_only(born: Writer, querying: Querying) -> None:
+    for seq, (value, time_ms, quality) in enumerate(
+        [
+            (60, 10_000, 0),
+            (DecimalFraction(705, -1), 12_000, 2),
+            (999, 14_000, 20),
+            (None, 14_500, 17),
+            (80.5, 15_000, 0),
+        ],
+        1,
+    ):
+        store(born, pulse(value, time_ms, quality), seq)
+    steps = querying.steps(querying.streams("wearable-1")[0].id, 0, 20_000, 5_000)
+    assert [(s.time_ms, s.min, s.mean, s.max, s.count) for s in steps] == [
+        (10_000, 60, 65.25, 70.5, 2),
+        (15_000, 80.5, 80.5, 80.5, 1),
+    ]
+
+
+def test_a_changed_unit_makes_a_stream_of_its_own(born: Writer, querying: Querying) -> None:
+    store(born, pulse(70, 5000))
+    changed = birth(incarnation=8).replace(b'"unit": "/min"', b'"unit": "Hz"', 1)
+    with born.transaction():
+        born.write_birth(parsed(changed))
+    stream = next(s for s in querying.streams("wearable-1") if s.metric == "heart_rate")
+    assert (stream.unit, stream.latest) == ("Hz", None)
+
+
+def test_percentiles_are_right_to_five_percent() -> None:
+    buckets: dict[int, int] = {}
+    for lag_ms in range(1, 1001):
+        buckets[bucket_of(lag_ms)] = buckets.get(bucket_of(lag_ms), 0) + 1
+    assert percentile(buckets.items(), 0.5) == pytest.approx(500, rel=0.05)
+    assert percentile(buckets.items(), 0.99) == pytest.approx(990, rel=0.05)
+    assert percentile([], 0.5) is None
+    assert bucket_of(-40) == bucket_of(0.2) == 0
+
+
+def test_a_store_that_is_not_there_is_an_error(data: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError):
+        Querying(data).things()

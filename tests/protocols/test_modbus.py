@@ -1,0 +1,115 @@
+"""Properties of Modbus values and read plans; layouts are held by tests/vectors/modbus.json."""
+
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocols.errors import DecodeError, EncodeError
+from protocols.modbus import TYPES, decode_registers, encode_registers, plan_reads, register_count
+
+ORDERS = st.sampled_from(["big", "little"])
+INTEGERS = {
+    f"{sign}int{bits}{half}": (0 if sign else -(2 ** (bits - 1)), 2 ** (bits - (0 if sign else 1)) - 1)
+    for sign in ("u", "")
+    for bits, halves in ((8, ("_high", "_low")), (16, ("",)), (32, ("",)), (64, ("",)))
+    for half in halves
+}
+
+
+def test_the_table_has_all_widths() -> None:
+    assert set(TYPES) == set(INTEGERS) | {"float32", "float64", "bool", "bits"}
+
+
+@given(st.data(), st.sampled_from(sorted(INTEGERS)), ORDERS, ORDERS)
+def test_integers_round_trip(data: st.DataObject, type_: str, byte_order: str, word_order: str) -> None:
+    value = data.draw(st.integers(*INTEGERS[type_]))
+    registers = encode_registers(value, type_, byte_order=byte_order, word_order=word_order)
+    assert len(registers) == register_count(type_)
+    assert decode_registers(registers, type_, byte_order=byte_order, word_order=word_order) == value
+
+
+@pytest.mark.parametrize("type_", sorted(INTEGERS))
+def test_integers_out_of_range_are_refused(type_: str) -> None:
+    least, most = INTEGERS[type_]
+    for value in (least - 1, most + 1):
+        with pytest.raises(EncodeError):
+            encode_registers(value, type_)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), ORDERS, ORDERS)
+def test_float64_round_trips(value: float, byte_order: str, word_order: str) -> None:
+    registers = encode_registers(value, "float64", byte_order=byte_order, word_order=word_order)
+    assert decode_registers(registers, "float64", byte_order=byte_order, word_order=word_order) == value
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False, width=32), ORDERS, ORDERS)
+def test_float32_round_trips(value: float, byte_order: str, word_order: str) -> None:
+    registers = encode_registers(value, "float32", byte_order=byte_order, word_order=word_order)
+    assert decode_registers(registers, "float32", byte_order=byte_order, word_order=word_order) == value
+
+
+@given(st.lists(st.integers(0, 0xFFFF), max_size=5), st.sampled_from([*sorted(TYPES), "string[2]", "string[9", "?"]))
+def test_any_registers_decode_or_raise_decode_error(registers: list[int], type_: str) -> None:
+    try:
+        value = decode_registers(registers, type_)
+    except DecodeError:
+        return
+    assert value is None or isinstance(value, (int, float, str))
+    assert not isinstance(value, float) or math.isfinite(value)
+
+
+@given(st.integers(0, 0xFFFF), st.integers(0, 15), st.data())
+def test_bit_fields_are_the_shifted_mask(register: int, bit: int, data: st.DataObject) -> None:
+    width = data.draw(st.integers(1, 16 - bit))
+    value = decode_registers([register], "bits", bit=bit, width=width)
+    assert value == int(f"{register:016b}"[::-1][bit : bit + width][::-1], 2)
+    assert (
+        decode_registers(encode_registers(value, "bits", bit=bit, width=width), "bits", bit=bit, width=width) == value
+    )
+
+
+@given(
+    st.integers(-32768, 32767), st.sampled_from([0.001, 0.01, 0.1, 0.5, 2.0, 10.0]), st.sampled_from([0.0, -40.0, 7.5])
+)
+def test_scaled_values_round_trip(raw: int, scale: float, offset: float) -> None:
+    registers = encode_registers(raw, "int16")
+    value = decode_registers(registers, "int16", scale=scale, offset=offset)
+    assert encode_registers(value, "int16", scale=scale, offset=offset) == registers
+
+
+def test_a_decimal_scale_gives_the_nearest_decimal() -> None:
+    assert all(decode_registers([raw], "uint16", scale=0.1) == float(f"{raw // 10}.{raw % 10}") for raw in range(2000))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 400), st.integers(1, 10)), max_size=30),
+    st.integers(10, 125),
+    st.integers(0, 20),
+)
+def test_plans_cover_everything_within_the_limits(spans: list[tuple[int, int]], max_count: int, max_gap: int) -> None:
+    plan = plan_reads(spans, max_count, max_gap)
+    assert plan == sorted(plan)
+    assert all(
+        any(start <= address and address + count <= start + length for start, length in plan)
+        for address, count in spans
+    )
+    wanted = {register for address, count in spans for register in range(address, address + count)}
+    for start, length in plan:
+        assert 1 <= length <= max_count
+        assert start in wanted
+        assert start + length - 1 in wanted
+        idle = longest_idle = 0
+        for register in range(start, start + length):
+            idle = 0 if register in wanted else idle + 1
+            longest_idle = max(longest_idle, idle)
+        assert longest_idle <= max_gap
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.integers(1, 5)), max_size=20))
+def test_plans_join_whatever_they_may(spans: list[tuple[int, int]]) -> None:
+    plan = plan_reads(spans, max_count=1000, max_gap=8)
+    gaps = [after[0] - (before[0] + before[1]) for before, after in pairwise(plan)]
+    assert all(gap > 8 for gap in gaps)
