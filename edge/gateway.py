@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 from edge.clock import SteadyClock
@@ -33,7 +33,7 @@ class Gateway:
         models = {device.thing: device.declared for _, device in config.devices()}
         self.pipeline = Pipeline(self.outbox, models, clock=self.clock)
         self.uplink = self._make_uplink()
-        parts: dict[str, Callable[[], Awaitable[None]]] = {"uplink": self.uplink.run}
+        parts: dict[str, Callable[[], Coroutine[object, object, None]]] = {"uplink": self.uplink.run}
         for declared in config.links:
             link = self._make_link(declared, data)
             parts[f"link {link.name}"] = link.run

@@ -137,8 +137,8 @@ class Outbox:
     async def open_epoch(self) -> None:
         """What is appended from now on is live; what is held is history to be sent behind it."""
         epoch = await self._on_disk(self._file.next_epoch)
-        while any(not pack.sent for pack in (*self._committing, *self._waiting)):  # theirs is the epoch that ends
-            self._group_done.clear()
+        while any(not pack.sent and pack.row.epoch != self.epoch for pack in (*self._committing, *self._waiting)):
+            self._group_done.clear()  # a sender takes packs of its two newest epochs only
             await self._group_done.wait()
         self.epoch = epoch
         self._seqs = dict.fromkeys(LANES, 0)
@@ -163,7 +163,8 @@ class Outbox:
             while True:
                 await self._work.wait()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._urgent.wait(), self._group_s)
+                    async with asyncio.timeout(self._group_s):
+                        await self._urgent.wait()
                 await self._commit()
         finally:
             self._write_last_group()

@@ -33,7 +33,8 @@ body{font:16px/1.5 system-ui,sans-serif;margin:0;padding:1rem;background:#f6f7f9
 h1{font-size:1.25rem;margin:0 0 .25rem}p{margin:.25rem 0 1rem;color:#5b6675}
 article{background:#fff;border-radius:12px;padding: .75rem 1rem;margin:0 0 .75rem;box-shadow:0 1px 2px #0002}
 b.online{color:#0a7d43}b.offline{color:#b3261e}b.waiting{color:#8a5a00}
-.values{display:flex;flex-wrap:wrap;gap:.25rem 1.25rem;font-variant-numeric:tabular-nums}.counts{color:#5b6675;font-size:.85rem}
+.values{display:flex;flex-wrap:wrap;gap:.25rem 1.25rem;font-variant-numeric:tabular-nums}
+.counts{color:#5b6675;font-size:.85rem}
 @media(prefers-color-scheme:dark){body{background:#12161c;color:#e6eaf0}article{background:#1c222b}p,.counts{color:#9aa5b4}}
 """
 

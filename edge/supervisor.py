@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+
+from runtime.tasks import in_own_task
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +27,7 @@ class PartState:
 class Supervisor:
     """Runs the parts, each in a task of its name, until cancelled."""
 
-    def __init__(self, parts: Mapping[str, Callable[[], Awaitable[None]]]):
+    def __init__(self, parts: Mapping[str, Callable[[], Coroutine[object, object, None]]]):
         self.states = {name: PartState() for name in parts}
         self._parts = parts
 
@@ -42,7 +44,7 @@ class Supervisor:
             started = asyncio.get_running_loop().time()
             state.running = True
             try:
-                await self._parts[name]()
+                await in_own_task(self._parts[name](), name=f"{name}: run")
                 state.reason = "ended"
             except Exception as error:  # the one place where anything may come: the part is started again
                 state.reason = _innermost(error)

@@ -74,9 +74,13 @@ class Intake:
                 if taken.get(topic.sender, self._births.get(topic.sender)) != message.payload:
                     self._take_birth(topic.sender, message.payload)
                     taken[topic.sender] = message.payload
+                    for lane in topics.LANES:  # so that a new gateway learns at once whom it speaks to
+                        self._receiver((topic.sender, lane))
+                        touched.setdefault((topic.sender, lane), [])
             elif topic.kind == "up":
                 sender = (topic.sender, topic.lane)
-                touched.setdefault(sender, []).extend(self._take_pack(sender, message.payload))
+                written = self._take_pack(sender, message.payload)
+                touched.setdefault(sender, []).extend(written)
         except UnknownAliasError as error:
             self._writer.count("unknown_alias")
             answer.births_wanted = True

@@ -103,11 +103,15 @@ class Sender:
         self._drop_finished()
 
     def appended(self, epoch: int, seq: int) -> None:
-        """The pack is held and may be sent. Raises ProtocolError if it is not the next one of the newest epoch."""
-        live = self._epochs[-1]
-        if epoch != live.epoch or seq != live.last + 1:
-            raise ProtocolError(f"pack {epoch}/{seq} does not follow {live.epoch}/{live.last}")
-        live.last = seq
+        """The pack is held and may be sent: the next one of the newest epoch, or a last one of the epoch before it.
+
+        Raises ProtocolError if it is neither.
+        """
+        for outgoing in self._epochs[-2:]:
+            if outgoing.epoch == epoch and outgoing.last + 1 == seq:
+                outgoing.last = seq
+                return
+        raise ProtocolError(f"pack {epoch}/{seq} follows none of the packs held")
 
     def connected(self) -> None:
         """The line is up: whatever was under way before is sent again."""
@@ -122,9 +126,10 @@ class Sender:
     def cursor(self, session: str, stored: dict[int, int], now_ms: int) -> "list[Release]":
         """The receiver's cursor: per open epoch the highest seq stored. Returns what may be deleted.
 
-        A changed `session` means that the receiver has started anew and has lost what was under way to it.
+        A changed `session` means that the receiver has started anew and has lost what was under way to it; what was
+        sent before its first word may have met nobody.
         """
-        if self._session not in (None, session):
+        if self._session != session:
             for outgoing in self._epochs:
                 outgoing.rewind()
         self._session = session
@@ -177,7 +182,8 @@ class Sender:
         return headers
 
     def _drop_finished(self) -> None:
-        self._epochs = [o for o in self._epochs[:-1] if o.base <= o.last] + self._epochs[-1:]
+        """Forget epochs that are acknowledged whole; the two newest stay, since packs may still be appended to them."""
+        self._epochs = [o for o in self._epochs[:-2] if o.base <= o.last] + self._epochs[-2:]
 
 
 class Receiver:

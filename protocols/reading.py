@@ -1,5 +1,6 @@
 """A reading: one value of one metric, with its unit, its quality and its time."""
 
+import struct
 from collections import namedtuple
 
 TYPE_CHECKING = False
@@ -77,7 +78,7 @@ def to_float(value: "bool | int | float | DecimalFraction") -> float:
 
 
 def to_text(value: "Value") -> str:
-    """A value as people read it, with exactly the decimal places that it claims."""
+    """A value as people read it: exactly the decimal places that it claims, and no more digits than it holds."""
     if isinstance(value, DecimalFraction):
         mantissa, exponent = value
         if exponent >= 0:
@@ -86,4 +87,20 @@ def to_text(value: "Value") -> str:
         while len(digits) <= -exponent:
             digits = "0" + digits
         return ("-" if mantissa < 0 else "") + digits[:exponent] + "." + digits[exponent:]
+    if isinstance(value, float):
+        return _shortest(value)
     return "" if value is None else str(value)
+
+
+def _shortest(value: float) -> str:
+    """A number that a 32-bit register held, in the fewest digits that give that register again; else all its digits."""
+    try:
+        single = struct.unpack("<f", struct.pack("<f", value))[0]
+    except OverflowError:
+        return str(value)
+    if single == value:
+        for digits in range(1, 9):
+            text = f"{value:.{digits}g}"
+            if "e" not in text and "n" not in text and struct.unpack("<f", struct.pack("<f", float(text)))[0] == single:
+                return text if "." in text else text + ".0"
+    return str(value)

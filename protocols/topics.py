@@ -27,7 +27,7 @@ LANES = (URGENT, BULK)
 
 _ID_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 _KINDS_WITH_LANE = ("up", "cursor")
-_KINDS = ("birth", "cmd", "result", *_KINDS_WITH_LANE)
+_KINDS = ("birth", "cmd", "result") + _KINDS_WITH_LANE  # MicroPython cannot unpack into a tuple
 
 
 def is_id(text: str) -> bool:

@@ -1,7 +1,9 @@
 """MQTT for every CPython program: sessions that come back by themselves, on aiomqtt."""
 
 import asyncio
+import contextlib
 import logging
+import math
 import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,10 +11,13 @@ from dataclasses import dataclass, field
 
 import aiomqtt
 
+from runtime.tasks import in_own_task
+
 logger = logging.getLogger(__name__)
 
 _FIRST_GAP_S = 0.2
 _LAST_GAP_S = 10.0
+_ANSWER_S = 10.0
 _QUEUE = 4096  # incoming messages; when it is full aiomqtt drops the newest, and custody has it sent again
 
 
@@ -55,7 +60,10 @@ class MqttError(Exception):
 
 
 class Session:
-    """One connection to a broker. Every call raises MqttError once the connection is gone."""
+    """One connection to a broker. Every call raises MqttError once the connection is gone.
+
+    Timeouts are our own: those of the library use asyncio.wait_for, which in Python 3.11 can lose a cancellation.
+    """
 
     def __init__(self, client: aiomqtt.Client):
         self._client = client
@@ -63,16 +71,18 @@ class Session:
     async def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
         """Publish; with QoS 1 it returns when the broker has acknowledged."""
         try:
-            await self._client.publish(topic, payload, qos=qos, retain=retain)
-        except aiomqtt.MqttError as error:
-            raise MqttError(str(error)) from error
+            async with asyncio.timeout(_ANSWER_S):
+                await self._client.publish(topic, payload, qos=qos, retain=retain)
+        except (aiomqtt.MqttError, TimeoutError) as error:
+            raise MqttError(str(error) or "the broker does not answer") from error
 
     async def subscribe(self, topic: str, *, qos: int = 1) -> None:
         """Subscribe to a topic filter. Subscriptions must not overlap: the embedded broker would deliver twice."""
         try:
-            await self._client.subscribe(topic, qos=qos)
-        except aiomqtt.MqttError as error:
-            raise MqttError(str(error)) from error
+            async with asyncio.timeout(_ANSWER_S):
+                await self._client.subscribe(topic, qos=qos)
+        except (aiomqtt.MqttError, TimeoutError) as error:
+            raise MqttError(str(error) or "the broker does not answer") from error
 
     async def messages(self) -> AsyncIterator[Message]:
         """What comes in on all subscriptions."""
@@ -101,9 +111,8 @@ async def keep_session(
         started = asyncio.get_running_loop().time()
         reason = "the session was left"
         try:
-            async with _client(broker, will) as client:
-                await serve(Session(client))
-        except* (MqttError, aiomqtt.MqttError) as group:
+            await in_own_task(_one_session(broker, serve, will), name=f"session of {broker.client_id}")
+        except* MqttError as group:
             reason = str(_first(group))
         logger.info("%s at %s:%s: %s", broker.client_id, broker.host, broker.port, reason)
         if on_down:
@@ -112,6 +121,27 @@ async def keep_session(
             gap_s = _FIRST_GAP_S
         await asyncio.sleep(gap_s * random.uniform(0.5, 1.0))
         gap_s = min(gap_s * 2, _LAST_GAP_S)
+
+
+async def _one_session(broker: Broker, serve: Callable[[Session], Awaitable[None]], will: Will | None) -> None:
+    async with _connected(broker, will) as session:
+        await serve(session)
+
+
+@contextlib.asynccontextmanager
+async def _connected(broker: Broker, will: Will | None) -> AsyncIterator[Session]:
+    client = _client(broker, will)
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            await client.__aenter__()
+    except (aiomqtt.MqttError, TimeoutError) as error:
+        raise MqttError(str(error) or "the broker does not answer") from error
+    try:
+        yield Session(client)
+    finally:
+        with contextlib.suppress(aiomqtt.MqttError, TimeoutError):  # it is gone already
+            async with asyncio.timeout(_ANSWER_S):
+                await client.__aexit__(None, None, None)
 
 
 def _client(broker: Broker, will: Will | None) -> aiomqtt.Client:
@@ -125,7 +155,7 @@ def _client(broker: Broker, will: Will | None) -> aiomqtt.Client:
         keepalive=broker.keepalive_s,
         will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=True) if will else None,
         max_queued_incoming_messages=_QUEUE,
-        timeout=10,
+        timeout=math.inf,
     )
 
 

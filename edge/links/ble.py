@@ -30,8 +30,8 @@ from protocols.reading import Reading
 
 log = logging.getLogger(__name__)
 
-CONNECT_S = 6.0  # a device that just advertised answers at once or has gone back to sleep
-SETUP_S = 20.0  # bonding and subscribing
+CONNECT_S = 20.0  # connecting and discovering services
+SETUP_S = 40.0  # bonding and subscribing
 MOST_GAP_S = 4.0  # between attempts; a cuff is awake for 20 s
 RESCAN_S = 60.0  # BlueZ does not tell when its adapter vanishes: starting the scan anew does
 REMEMBERED = 32  # the last records of a device, to know one that it sends again

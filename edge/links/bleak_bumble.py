@@ -38,6 +38,7 @@ _NOTIFY, _INDICATE = (
     b"\x02\x00",
 )  # the client characteristic configuration, 3.3.3.3 of the core's GATT part
 _ATT_HEADER = 3  # opcode and handle of a write command
+_PAIRING_S = 30.0  # the Security Manager's own timeout
 _MTU = 247  # what fits one link-layer packet with data length extension
 
 
@@ -197,7 +198,7 @@ class _Client(BaseBleakClient):
         if connection.is_encrypted:
             return
         with bleak_errors("pairing"):
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(_PAIRING_S):
                 if await self.adapter.bonds.get(peer) is not None:
                     try:
                         await connection.encrypt()

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 OPEN_S = 10.0  # a dongle that has not answered its reset by then never will
 COMMAND_S = 5.0
+INITIATE_S = 6.0  # who just advertised answers at once, or has gone back to sleep and must not hold up the others
 
 BLE_FAILURES = (BleakError, TimeoutError, OSError, EOFError)  # what bleak raises; EOFError: BlueZ's D-Bus is gone
 
@@ -165,11 +166,11 @@ class HciAdapter:
         await self._open.aclose()
 
     async def connect(self, peer: Address, *, timeout_s: float) -> Connection:
-        """A connection to a peer that advertises. Raises BleakError."""
+        """A connection to a peer that advertises, within INITIATE_S at most. Raises BleakError."""
         async with self._initiating:
             try:
                 with bleak_errors("connecting"):
-                    return await self.device.connect_le(peer, timeout=timeout_s)
+                    return await self.device.connect_le(peer, timeout=min(timeout_s, INITIATE_S))
             except asyncio.CancelledError:
                 await finish(self._give_up(), "giving up connecting")
                 raise

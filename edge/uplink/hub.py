@@ -1,6 +1,7 @@
 """Uplink kind `hub`: packs to our hub, which answers with cursors (design, section 1)."""
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Callable
@@ -156,7 +157,6 @@ class HubUplink:
     async def _wait_due(self) -> None:
         times = [t for t in (sender.next_due_ms() for sender in self._outbox.senders.values()) if t is not None]
         timeout_s = max(min(times) - monotonic_ms(), 10) / 1000 if times else None
-        try:
-            await asyncio.wait_for(self._outbox.due.wait(), timeout_s)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._outbox.due.wait()

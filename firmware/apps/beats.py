@@ -1,9 +1,9 @@
 """Finds heart beats in a stream of optical samples, one by one, in integers.
 
 A moving sum over a few samples takes out noise, one over two seconds takes out the steady part and drift. Where what
-is left rises above half the size of the last beats, a beat has come; where it falls below again, its time is the middle
-of the two crossings, which neither a clipped top nor a moved threshold shifts. The dicrotic wave, which rises as steeply
-as the beat itself but from lower down, stays below the threshold. Nothing but the stream is known.
+is left rises above half the size of the last beats, a beat has come; where it falls below again, its time is the
+middle of the two crossings, which neither a clipped top nor a moved threshold shifts. The dicrotic wave, which rises as
+steeply as the beat itself but from lower down, stays below the threshold. Nothing but the stream is known.
 """
 
 from array import array

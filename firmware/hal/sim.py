@@ -4,7 +4,6 @@ import os
 import time
 
 import machine
-from hardware.sim.shims import simboard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,3 +19,36 @@ def on_falling(pin: int, callback: "Callable[[], None]") -> None:
     """Call back when the pin, which is pulled up, falls. The callback may only store and signal."""
     line = machine.Pin(pin, machine.Pin.IN, machine.Pin.PULL_UP)
     line.irq(lambda _: callback(), machine.Pin.IRQ_FALLING)
+
+
+def ticks_ms() -> int:
+    """A counter of milliseconds that wraps; only `ticks_diff` may compare two of its values."""
+    return int(time.ticks_ms())
+
+
+def ticks_diff(after: int, before: int) -> int:
+    """Milliseconds between two values of `ticks_ms`."""
+    return int(time.ticks_diff(after, before))
+
+
+def unix_ms() -> "int | None":
+    """Unix time in milliseconds, or None while the board has no wall clock."""
+    return time.time_ns() // 1000000 if not os.getenv("KERB_NO_WALL_CLOCK") else None
+
+
+def random_bits(count: int) -> int:
+    """Random bits (at most 32) that differ from board to board and from start to start."""
+    return int.from_bytes(os.urandom(4), "big") >> (32 - count)
+
+
+def storage() -> str:
+    """The directory for what must survive a restart."""
+    path = os.getenv("KERB_STATE")
+    if not path:
+        raise RuntimeError("KERB_STATE does not name a directory")
+    return path
+
+
+def restart() -> None:
+    """Start the board anew. Does not return."""
+    machine.reset()

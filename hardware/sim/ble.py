@@ -82,7 +82,7 @@ class Dongle(Controller):
 
 
 class HciHost(asyncio.Protocol):
-    """A host's TCP connection to the dongle. There is one at a time, the newest; each finds the dongle reset."""
+    """A host's TCP connection to the dongle. There is one at a time, the newest; the dongle is reset when it goes."""
 
     def __init__(self, dongle: Dongle):
         self._dongle = dongle
@@ -94,7 +94,6 @@ class HciHost(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         if isinstance(self._dongle.host, HciHost):
             self._dongle.host.cut()
-        self._dongle.reset()
         self._dongle.host = self
 
     def data_received(self, data: bytes) -> None:

@@ -33,10 +33,9 @@ def report(gateway: Any, hub: Any) -> Report:
     theirs = by_thing(hub)
     devices = {thing: _row(ours.get(thing, {}), theirs.get(thing, {})) for thing in THINGS}
     counts = {key: sum(row[key] for row in devices.values()) for key in _COUNTS}  # type: ignore[literal-required]
-    # The slowest device's: percentiles of several devices cannot be added up.
-    slowest = {
-        key: max((row[key] for row in devices.values() if row[key] is not None), default=None)  # type: ignore[literal-required]
-        for key in ("p50_ms", "p99_ms")
+    slowest = {  # percentiles of several devices cannot be added up
+        "p50_ms": max((row["p50_ms"] for row in devices.values() if row["p50_ms"] is not None), default=None),
+        "p99_ms": max((row["p99_ms"] for row in devices.values() if row["p99_ms"] is not None), default=None),
     }
     return {"devices": devices, "total": _row(counts, {**counts, **slowest})}
 

@@ -13,22 +13,23 @@ from pathlib import Path
 
 import pytest
 from bleak import BleakClient, BleakScanner
-from bleak.exc import BleakGATTProtocolError, BleakGATTProtocolErrorCode
+from bleak.exc import BleakError, BleakGATTProtocolError, BleakGATTProtocolErrorCode
 from bumble.controller import Controller
+from bumble.core import BaseBumbleError
 from bumble.device import Connection, Device
 from bumble.hci import Address
 from bumble.keys import MemoryKeyStore
 from bumble.link import LocalLink
-from bumble.ll import ConnectInd
+from bumble.ll import AdvInd, ConnectInd
 
 from edge.errors import ConfigError, LinkError
-from edge.links import ble
+from edge.links import ble, hci
 from edge.links.base import Attached, Origin
 from edge.links.ble import BleLink
 from edge.links.bleak_bumble import backends
-from edge.links.hci import HciAdapter
+from edge.links.hci import HciAdapter, bleak_errors
 from hardware.catalogue import catalogue
-from hardware.sim.ble import open_dongle
+from hardware.sim.ble import Dongle, HciHost, open_dongle
 from hardware.sim.ble_peripherals import Cuff, Oximeter, Peripheral, Setting
 from protocols.reading import GOOD, Reading
 
@@ -307,11 +308,37 @@ async def test_what_is_indicated_before_the_subscription_is_not_lost(room: Room)
         def _encrypted(self) -> None:
             assert self.connection
             send = self.device.indicate_subscriber(self.connection, self.measurement, UNDATED, force=True)
-            self.sending = asyncio.create_task(send)
+            sent.set_result(asyncio.create_task(send))
 
-    async with room.device(Eager, CUFF) as cuff, running(room.gateway(CUFF_HERE).run()):
+    sent: asyncio.Future[asyncio.Task[None]] = asyncio.get_running_loop().create_future()
+    values: asyncio.Queue[bytes] = asyncio.Queue(100)
+    async with room.device(Eager, CUFF) as cuff, HciAdapter(transport=room.transport, bonds=None) as adapter:
         cuff.store(DATED)
-        await room.told.until(lambda: room.told.values("cuff", "systolic") == [138, 120])
+        scanner, client = backends(adapter)
+        found = await BleakScanner.find_device_by_address(CUFF, backend=scanner)
+        assert found
+        async with BleakClient(found, backend=client) as connected:
+            await connected.pair()
+            await asyncio.wait_for(await sent, 5)  # so it has been confirmed, and the cuff would forget it
+            await connected.start_notify("2a35", lambda _, value: values.put_nowait(bytes(value)))
+            assert [await asyncio.wait_for(values.get(), 5) for _ in range(2)] == [UNDATED, DATED]
+
+
+async def test_a_device_that_went_back_to_sleep_delays_others_by_one_attempt(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(hci, "INITIATE_S", 0.5)
+    sleeper = Controller("sleeper", link=room.link)
+    sleeper_here = Attached("sleeper", CUFF_MODEL, ABSENT)
+    async with running(room.gateway(sleeper_here, OXIMETER_HERE).run()):
+        await room.told.until(lambda: len(room.told.states) == 2)
+        [dongle] = [each for each in room.link.controllers if isinstance(each, Dongle)]
+        while dongle.pending_le_connection is None:  # until the scan has begun and the advertisement was heard
+            room.link.send_advertising_pdu(sleeper, AdvInd(Address(ABSENT), b""))
+            await asyncio.sleep(0.02)
+        async with room.device(FixedOximeter, OXIMETER):
+            await room.told.until(lambda: bool(room.told.readings), 3.0)
+    assert ("sleeper", "offline") in [(thing, state) for thing, state, _ in room.told.states]
 
 
 async def test_a_gateway_that_dies_leaves_the_dongle_to_the_next(room: Room):
@@ -328,6 +355,7 @@ async def test_a_gateway_that_dies_leaves_the_dongle_to_the_next(room: Room):
             await first
         assert caught.value.link == "ble"
         assert room.told.states[-1][:2] == ("oximeter", "offline")
+        assert await oximeter.gone_within(2)  # the dongle let go, though no new host has reset it
         room.told.readings.clear()
         async with running(room.gateway(OXIMETER_HERE).run()):
             await room.told.until(lambda: bool(room.told.readings))
@@ -371,6 +399,24 @@ async def test_cancelling_leaves_no_task_behind(room: Room, moment: str):
             await room.told.until(reached)
         await asyncio.sleep(0)  # tasks that are done leave the list at the next turn
         assert {task.get_name() for task in asyncio.all_tasks() - before if not task.done()} == set()
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "adapter lost"])
+async def test_it_ends_at_once_whatever_it_is_doing(room: Room, ending: str):
+    async with room.device(QuietCuff, CUFF) as cuff, room.device(FixedOximeter, OXIMETER):
+        cuff.store(UNDATED)
+        for step in range(20):
+            task = asyncio.create_task(room.gateway(CUFF_HERE, OXIMETER_HERE).run())
+            await asyncio.sleep(step * 0.012)  # from opening the adapter to serving both takes about 0.2 s
+            [dongle] = [each for each in room.link.controllers if isinstance(each, Dongle)]
+            if ending == "adapter lost" and isinstance(dongle.host, HciHost):
+                dongle.host.cut()
+            else:
+                task.cancel()
+            await asyncio.wait((task,), timeout=2)
+            assert task.done(), f"still running when stopped {step * 12} ms after its start"
+            if not task.cancelled():
+                assert isinstance(task.exception(), LinkError)
 
 
 async def test_the_backend_reads_pairs_and_subscribes(room: Room):
@@ -445,6 +491,33 @@ async def test_a_port_in_use_ends_the_simulator_with_a_sentence(room: Room):
         assert process.returncode == 2
     assert said.decode().count("\n") == 1
     assert "cannot be opened" in said.decode()
+
+
+@pytest.mark.parametrize("outcome", ["result", "error"])
+async def test_a_cancellation_that_comes_together_with_an_outcome_is_kept(outcome: str):
+    async def like_wait_for() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if outcome == "error":
+                raise BaseBumbleError("lost") from None
+
+    async def work() -> None:
+        with bleak_errors("working"):
+            await like_wait_for()
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait((task,), timeout=1)
+    assert task.cancelled()
+
+
+async def test_what_bumble_cancels_is_an_error():
+    pending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    pending.cancel()
+    with pytest.raises(BleakError, match="working: the link was lost"), bleak_errors("working"):
+        await pending
 
 
 def test_two_devices_at_one_address_are_refused():

@@ -104,15 +104,22 @@ async def test_a_restart_finds_what_was_committed_and_numbers_anew(tmp_path):
     file.close()
 
 
-async def test_a_new_epoch_waits_for_packs_that_belong_to_the_old_one(tmp_path):
-    async with running(tmp_path / "o.db", commit_ms=50) as outbox:
-        old = outbox.epoch
+async def test_a_new_epoch_begins_though_devices_never_stop_sending(tmp_path):
+    async with running(tmp_path / "o.db", commit_ms=20) as outbox:
+        first = outbox.epoch
         outbox.senders["bulk"].connected()
+        for count in range(1, 4):
+            outbox.append("bulk", BODY, CONTENT, [ORIGIN])
+            async with asyncio.timeout(5):
+                await outbox.open_epoch()
+            assert outbox.epoch == first + count
         outbox.append("bulk", BODY, CONTENT, [ORIGIN])
+        sent = []
         async with asyncio.timeout(5):
-            await outbox.open_epoch()
-        outbox.append("bulk", BODY, CONTENT)
-        assert due(outbox) == [(outbox.epoch, 1), (old, 1)]
+            while len(sent) < 4:
+                await asyncio.sleep(0.01)
+                sent += due(outbox)
+        assert sorted(sent) == [(first + count, 1) for count in range(4)]
 
 
 async def test_a_full_outbox_declares_what_gives_way_and_spares_urgent_packs(tmp_path):

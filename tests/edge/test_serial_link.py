@@ -193,10 +193,11 @@ async def test_noise_alone_does_not_pass_for_a_receiver(tmp_path: Path) -> None:
         async with linked(port.link, silence_s=0.2) as recorder:
             async with asyncio.timeout(5):
                 while not recorder.states:
-                    port.write(b"\xff\x00$GPXX,\x81\r\n")
+                    port.write(b"\xff\x00$GPXX,\x81\r\n" + RMC.replace(b"*6A", b"*6B"))
                     await asyncio.sleep(0.02)
             assert recorder.states_of("gps") == ["offline"]
             assert recorder.counts["decode_errors", "gps"] > 0
+            assert recorder.counts["checksum_errors", "gps"] > 0
 
 
 async def test_what_was_said_before_the_port_was_opened_is_not_taken_for_new(tmp_path: Path) -> None:

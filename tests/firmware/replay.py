@@ -1,19 +1,19 @@
 """Runs on MicroPython: recordings through model, driver and detector, faster than real time.
 
-Arguments: the recordings' files. Each second of a recording prints [rate in tenths or null, quality, signal quality], its
-end {"beats": how many were found, "lost": samples lost, "heap": bytes that the detector holds}.
+Arguments: the recordings' files. Each second of a recording prints [rate in tenths or null, quality, signal quality],
+its end {"beats": how many were found, "lost": samples lost, "heap": bytes that the detector holds}.
 """
 
 import gc
 import json
 import sys
 
+import machine
+
 from firmware.apps.pulse import PulseMeter
 from firmware.drivers.max30102 import SAMPLES_PER_S, Max30102
 from hardware.sim.chips.recording import Recording
 from hardware.sim.shims import simboard
-
-import machine
 
 SECOND_US = 1000000
 

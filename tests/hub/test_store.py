@@ -147,7 +147,7 @@ def test_readings_of_one_time_are_kept_and_equal_ones_are_called_duplicates(born
 
 def test_an_epoch_that_its_sender_has_finished_leaves_the_cursor(born: Writer) -> None:
     other = epoch_number(INCARNATION + 1, 1)
-    store(born, pulse(1, 1), epoch=other, oldest=other)
+    store(born, Body([], {}, {}), epoch=other, oldest=other)
     store(born, pulse(1, 2))
     store(born, pulse(1, 3), epoch=EPOCH + 1)
     assert born.cursors()[ID, "bulk"] == {other: 1, EPOCH: 1, EPOCH + 1: 1}

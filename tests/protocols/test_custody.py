@@ -90,6 +90,7 @@ def test_sender_repeats_what_makes_no_progress_though_the_live_epoch_does():
     sender.restore(FIRST, acked=0, last=1)
     sender.open(SECOND)
     sender.connected()
+    sender.cursor("s", {}, 0)
     assert [h.epoch for h in sender.due(0)] == [FIRST]
     for seq in range(1, 5):
         sender.appended(SECOND, seq)
@@ -103,12 +104,14 @@ def test_sender_starts_over_when_the_receiver_has_another_session():
     sender = Sender()
     sender.open(FIRST)
     sender.connected()
-    sender.cursor("one", {}, 0)
     sender.appended(FIRST, 1)
-    assert len(sender.due(0)) == 1
-    assert sender.due(1) == []
-    sender.cursor("two", {}, 1)
+    for session in ("one", "two"):  # the first word of a receiver too: what was sent before it may have met nobody
+        assert len(sender.due(0)) == 1
+        assert sender.due(1) == []
+        sender.cursor(session, {}, 1)
     assert len(sender.due(1)) == 1
+    sender.cursor("two", {}, 1)
+    assert sender.due(1) == []
 
 
 def test_sender_refuses_a_hole_in_its_numbering():
@@ -116,6 +119,18 @@ def test_sender_refuses_a_hole_in_its_numbering():
     sender.open(FIRST)
     with pytest.raises(ProtocolError):
         sender.appended(FIRST, 2)
+
+
+def test_the_last_packs_of_an_epoch_may_come_after_the_next_one_has_begun():
+    sender = Sender()
+    sender.open(FIRST)
+    sender.connected()
+    sender.open(SECOND)
+    sender.appended(SECOND, 1)
+    sender.appended(FIRST, 1)
+    due = sender.due(0)
+    assert [(h.epoch, h.backfill) for h in due] == [(SECOND, False), (FIRST, True)]
+    assert {h.oldest for h in due} == {FIRST}
 
 
 class Chain:

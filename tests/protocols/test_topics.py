@@ -36,7 +36,8 @@ def test_cursor_there_and_back(session, stored):
 
 @pytest.mark.parametrize(
     "data", [b"", b"[]", b"{}", b'{"session":1,"epochs":{}}', b'{"session":"a","epochs":{"x":1}}', b"\xff",
-             b'{"session":"a","epochs":{"1":-1}}', b'{"session":"a","epochs":{"1":"1"}}', b'{"session":"a","epochs":[]}']
+             b'{"session":"a","epochs":{"1":-1}}', b'{"session":"a","epochs":{"1":"1"}}',
+             b'{"session":"a","epochs":[]}']
 )  # fmt: skip
 def test_what_is_no_cursor_is_refused(data):
     with pytest.raises(DecodeError):

@@ -1,8 +1,8 @@
 """Register-level model of the MAX30102, pulse oximeter and heart-rate sensor (data sheet 19-7740, "Register Map").
 
 The model stands behind an I2C bus and an interrupt pin and is lit by `light`: a function from microseconds to a
-level of blood (see recording.py). More blood absorbs more light, so counts fall when the level rises. Time is given to it
-by `advance`; nothing happens between two calls.
+level of blood (see recording.py). More blood absorbs more light, so counts fall when the level rises. Time is given to
+it by `advance`; nothing happens between two calls.
 """
 
 from collections import namedtuple
@@ -10,6 +10,7 @@ from collections import namedtuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NamedTuple
 
 ADDRESS = 0x57
 DEPTH = 32  # samples in the FIFO
@@ -49,10 +50,23 @@ _TEMP_CONVERSION_US = 29000
 # The fastest sample rate code that each pulse width (69, 118, 215, 411 us) leaves room for, one or two LEDs.
 _FASTEST = {MODE_HEART_RATE: (7, 6, 6, 5), MODE_SPO2: (6, 5, 4, 3), MODE_MULTI_LED: (6, 5, 4, 3)}
 
+if TYPE_CHECKING:
+
+    class Led(NamedTuple):
+        """An LED: its current's register, photodiode pA per LED uA, and the AC part.
+
+        The AC part is in parts per thousand of the DC for half the full scale of the recording.
+        """
+
+        register: int
+        pa_per_ua: int
+        swing_permille: int
+
+else:
+    Led = namedtuple("Led", ("register", "pa_per_ua", "swing_permille"))
+
 _MIDDLE = 512 * 256  # the level at which the DC reaches the photodiode
-Led = namedtuple("Led", ("register", "pa_per_ua", "swing_permille"))
-# A finger at rest: photodiode current per LED current, and the AC part (parts per thousand of DC for half the full
-# scale of the recording). The ratio of ratios, 20/40, is that of well oxygenated blood.
+# A finger at rest. The ratio of ratios, 20/40, is that of well oxygenated blood.
 _RED = Led(LED1_PA, 210, 20)
 _INFRARED = Led(LED2_PA, 260, 40)
 _LED_OF_SLOT = {1: _RED, 2: _INFRARED}
@@ -105,7 +119,7 @@ class Max30102:
         while self._period_us and self._next_us <= to_us:
             self._convert(self._next_us)
             self._next_us += self._period_us
-        if self._temp_due_us is not None and self._temp_due_us <= to_us:
+        if 0 <= self._temp_due_us <= to_us:
             self._finish_temperature()
         self._now_us = to_us
 
@@ -145,7 +159,7 @@ class Max30102:
         self._held = 0
         self._byte = 0
         self._width = 3
-        self._temp_due_us: "int | None" = None
+        self._temp_due_us = -1  # no conversion is running
         self._configure()
 
     def _configure(self) -> None:
@@ -203,7 +217,7 @@ class Max30102:
         return min(max(counts, 0), 0x3FFFF) >> unused_bits << unused_bits
 
     def _finish_temperature(self) -> None:
-        self._temp_due_us = None
+        self._temp_due_us = -1
         self._registers[TEMP_INT] = self._temperature_c16 >> 4 & 0xFF
         self._registers[TEMP_FRAC] = self._temperature_c16 & 0x0F
         self._registers[TEMP_CONFIG] = 0

@@ -17,7 +17,10 @@ class Recording:
     """A recording that repeats for ever. Call `close` when done; `path` must be a file in the format above."""
 
     def __init__(self, path: str):
-        self._file = open(path, "rb")
+        self._file = open(path, "rb")  # noqa: SIM115 - it stays open, see close
+        magic: bytes
+        self._period_ns: int
+        self._count: int
         magic, self._period_ns, self._count = struct.unpack(HEADER, self._file.read(_HEADER_BYTES))
         if magic != MAGIC or not self._period_ns or not self._count:
             self._file.close()

@@ -3,8 +3,8 @@
 What is on the board comes from a JSON file whose path is in the environment variable KERB_BOARD (the launcher writes
 it from hardware/boards/*.toml):
 
-    {"unique_id": "<hex>", "wall_clock": true, "chips": [{"chip": "max30102", "bus": 0, "scl": 5, "sda": 4, "address": 87,
-     "int_pin": 6, "recording": "<path>"}]}
+    {"unique_id": "<hex>", "chips": [{"chip": "max30102", "bus": 0, "scl": 5, "sda": 4, "address": 87, "int_pin": 6,
+     "recording": "<path>"}]}
 
 With `tick_ms` > 0 time is real and the board lives by an asyncio task; with 0 the test moves it by `advance`.
 """
@@ -30,11 +30,7 @@ class BoardError(Exception):
     """A board description that cannot be built."""
 
 
-def _max30102(description: "dict[str, Any]") -> Max30102:
-    return Max30102(Recording(description["recording"]).level)
-
-
-_CHIPS = {"max30102": _max30102}
+_CHIPS = {"max30102": Max30102}
 
 
 class _Line:
@@ -43,7 +39,7 @@ class _Line:
     def __init__(self) -> None:
         self.level = 1
         self.trigger = 0
-        self.callback: "Callable[[], None] | None" = None
+        self.callback: Callable[[], None] | None = None
 
     def drive(self, level: int) -> None:
         if level == self.level:
@@ -58,16 +54,18 @@ class Board:
 
     def __init__(self, description: "dict[str, Any]", *, tick_ms: int = 5):
         self.unique_id = bytes.fromhex(description["unique_id"])
-        self.wall_clock = bool(description.get("wall_clock", True))
         self.lines: dict[int, _Line] = {}
         self._wiring = [(entry["bus"], entry["scl"], entry["sda"]) for entry in description["chips"]]
+        self._recordings: list[Recording] = []
         self._chips = {}
         self._int_pins = {}
         for entry in description["chips"]:
             if entry["chip"] not in _CHIPS:
                 raise BoardError("there is no model of the chip " + str(entry["chip"]))
             where = (entry["bus"], entry["address"])
-            self._chips[where] = _CHIPS[entry["chip"]](entry)
+            recording = Recording(entry["recording"])
+            self._recordings.append(recording)
+            self._chips[where] = _CHIPS[entry["chip"]](recording.level)
             self._int_pins[where] = entry["int_pin"]
         self._failing: set[tuple[int, int]] = set()
         self._tick_ms = tick_ms
@@ -101,7 +99,7 @@ class Board:
         return sorted(where[1] for where in self._chips if where[0] == bus and where not in self._failing)
 
     def transfer(self, bus: int, address: int, written: bytes, count: int) -> bytes:
-        """One I2C transfer: bytes written, then, after a repeated start, `count` bytes read. OSError if not acknowledged."""
+        """One I2C transfer: bytes written, then `count` bytes read. Raises OSError when nobody acknowledges."""
         where = (bus, address)
         if where not in self._chips or where in self._failing:
             raise OSError(errno.ENODEV)
@@ -112,6 +110,11 @@ class Board:
         answer = chip.i2c_read(count) if count else b""
         self.line(self._int_pins[where]).drive(0 if chip.pulls_int_low() else 1)
         return bytes(answer)
+
+    def close(self) -> None:
+        """Close the recordings."""
+        for recording in self._recordings:
+            recording.close()
 
     def fail(self, bus: int, address: int, *, failing: bool = True) -> None:
         """From now on the chip does not answer, or does again."""

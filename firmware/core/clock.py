@@ -1,0 +1,58 @@
+"""Time and epochs: a monotonic clock that does not wrap, and the durable counter that epoch numbers are made from."""
+
+from firmware.core import files
+from protocols.custody import epoch_number
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Hal(Protocol):
+        """What the clock needs of a port (firmware/hal)."""
+
+        def ticks_ms(self) -> int: ...
+        def ticks_diff(self, after: int, before: int) -> int: ...
+        def unix_ms(self) -> "int | None": ...
+        def random_bits(self, count: int) -> int: ...
+
+
+class Clock:
+    """Milliseconds since the start, and Unix time once the board knows it. To be asked at least once a day."""
+
+    def __init__(self, hal: "Hal"):
+        self._hal = hal
+        self._ticks = hal.ticks_ms()
+        self._elapsed_ms = 1  # 0 is no time at all
+
+    def monotonic_ms(self) -> int:
+        """Milliseconds of this start's own clock: always positive, never steps, begins anew with each start."""
+        ticks = self._hal.ticks_ms()
+        self._elapsed_ms += self._hal.ticks_diff(ticks, self._ticks)
+        self._ticks = ticks
+        return self._elapsed_ms
+
+    def unix_ms(self) -> "int | None":
+        """Unix milliseconds, or None while the board has no wall clock."""
+        return self._hal.unix_ms()
+
+
+class Epochs:
+    """Epoch numbers, each handed out once in the life of this storage, also across starts and losses of power."""
+
+    def __init__(self, directory: str, hal: "Hal"):
+        self._path = directory + "/epoch"
+        stored = files.read(self._path)
+        if stored is None:
+            self.incarnation = hal.random_bits(31) or 1
+            self._count = 0
+        else:
+            incarnation, count = stored.split()
+            self.incarnation = int(incarnation)
+            self._count = int(count)
+
+    def next(self) -> int:
+        """A number that has not been used; durable before it is returned."""
+        self._count += 1
+        epoch = epoch_number(self.incarnation, self._count)
+        files.write(self._path, f"{self.incarnation} {self._count}".encode())
+        return epoch

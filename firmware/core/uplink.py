@@ -1,0 +1,161 @@
+"""Custody to the gateway: a pack is journalled, then sent, and deleted when the gateway's cursor has passed it."""
+
+import asyncio
+import json
+import random
+
+from firmware.core.mqtt import MqttClient
+from firmware.errors import JournalError, MqttError
+from protocols import cursor, senml, topics
+from protocols.custody import Sender
+from protocols.errors import DecodeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from firmware.core.clock import Clock, Epochs
+    from firmware.core.config import Config
+    from firmware.core.journal import Journal
+    from protocols.custody import Header
+    from protocols.reading import Reading
+
+_WINDOW = 16
+_BACKFILL_WINDOW = 16
+_RESEND_MS = 3000
+_FEW = 5  # packs that may wait at a reconnect without making an epoch of their own worth while
+_LOOK_S = 1
+_FIRST_GAP_MS, _LAST_GAP_MS = 500, 30000
+
+
+class Uplink:
+    """One lane (bulk) to the gateway. `append` never waits; `run` connects, sends, and comes back after every failure.
+
+    `birth` is what the birth certificate says besides device, state and epoch.
+    """
+
+    def __init__(
+        self, config: "Config", clock: "Clock", journal: "Journal", epochs: "Epochs", *, birth: "dict[str, Any]"
+    ):
+        self._config = config
+        self._clock = clock
+        self._journal = journal
+        self._epochs = epochs
+        self._birth = birth
+        self._up = topics.up(topics.DEVICE, config.device, topics.BULK)
+        self._birth_topic = topics.birth(topics.DEVICE, config.device)
+        self._cursor = topics.cursor(topics.DEVICE, config.device, topics.BULK)
+        self._wake = asyncio.Event()
+        self._sender = Sender(window=_WINDOW, backfill_window=_BACKFILL_WINDOW, resend_ms=_RESEND_MS)
+        self._gap_ms = _FIRST_GAP_MS
+        for epoch, first, last in journal.epochs():
+            self._sender.restore(epoch, first - 1, last)
+        self._open_epoch()
+
+    def append(self, readings: "Sequence[Reading]", *, wall_clock: bool) -> None:
+        """Take readings into custody as one pack. Raises JournalError if they cannot be kept."""
+        body = senml.encode_body(readings, device=self._config.device, wall_clock=wall_clock)
+        self._last = self._journal.append(body.encode(), len(readings))
+        self._sender.appended(self._epoch, self._last)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        while True:
+            try:
+                await self._connection()
+            except MqttError as error:
+                print("uplink:", error)
+            # Half to one and a half times the gap, so that devices do not come back all at once.
+            pause_ms = self._gap_ms // 2 + random.randrange(self._gap_ms)
+            self._gap_ms = min(2 * self._gap_ms, _LAST_GAP_MS)
+            await asyncio.sleep(pause_ms / 1000)
+
+    async def _connection(self) -> None:
+        client = self._client()
+        self._failure: "MqttError | None" = None
+        serving = None
+        try:
+            await client.connect()
+            serving = asyncio.create_task(self._serve(client))
+            await client.subscribe([self._cursor])
+            await self._announce(client)
+            await self._send_packs(client)
+        finally:
+            self._sender.disconnected()
+            client.close()
+            if serving is not None:
+                serving.cancel()
+
+    async def _serve(self, client: MqttClient) -> None:
+        try:
+            await client.serve(self._take)
+        except MqttError as error:
+            self._failure = error
+            self._wake.set()
+
+    async def _announce(self, client: MqttClient) -> None:
+        if self._last - self._released > _FEW:
+            self._open_epoch()
+        self._sender.connected()
+        await client.publish(self._birth_topic, self._certificate("online"), qos=1, retain=True)
+        self._gap_ms = _FIRST_GAP_MS
+        print("uplink: connected, epoch", self._epoch)
+
+    async def _send_packs(self, client: MqttClient) -> None:
+        """Send what is due until the connection fails. Raises MqttError."""
+        while self._failure is None:
+            self._wake.clear()
+            for header in self._sender.due(self._clock.monotonic_ms()):
+                await self._send(client, header)
+            try:
+                await asyncio.wait_for(self._wake.wait(), _LOOK_S)
+            except asyncio.TimeoutError:
+                continue  # something may be due again
+        raise self._failure
+
+    async def _send(self, client: MqttClient, header: "Header") -> None:
+        try:
+            payload, readings = self._journal.read(header.epoch, header.seq)
+        except JournalError:
+            return  # the cursor passed it while the packs before it were sent
+        body = senml.encode_lost(readings, device=self._config.device) if payload is None else payload.decode()
+        # QoS 0: the gateway's cursor is the acknowledgement, and what is lost on the way is sent again.
+        await client.publish(self._up, senml.encode_pack(header, body, self._clock.monotonic_ms()))
+
+    def _take(self, topic: str, payload: bytes) -> None:
+        if topic != self._cursor:
+            return
+        try:
+            session, stored = cursor.decode(payload)
+        except DecodeError as error:
+            print("uplink:", error)
+            return
+        for release in self._sender.cursor(session, stored, self._clock.monotonic_ms()):
+            self._journal.release(release.epoch, release.upto)
+            if release.epoch == self._epoch:
+                self._released = release.upto
+        self._wake.set()
+
+    def _open_epoch(self) -> None:
+        self._epoch = self._epochs.next()
+        self._journal.open(self._epoch)
+        self._sender.open(self._epoch)
+        self._last = self._released = 0
+
+    def _certificate(self, state: str) -> bytes:
+        certificate = {"device": self._config.device, "state": state, "epoch": self._epoch}
+        certificate.update(self._birth)
+        return json.dumps(certificate).encode()
+
+    def _client(self) -> MqttClient:
+        broker = self._config.broker
+        return MqttClient(
+            host=broker["host"],
+            port=broker["port"],
+            client_id=self._config.device,
+            user=broker["user"],
+            password=broker["password"],
+            will=(self._birth_topic, self._certificate("offline")),
+        )

@@ -1,0 +1,29 @@
+"""Starts the app that the config names."""
+
+import sys
+
+from firmware import VERSION, hal
+from firmware.core import config
+from firmware.errors import ConfigError
+
+_APPS = {"wearable": "firmware.apps.wearable"}
+
+
+def main() -> None:
+    """Load the config and run; after a failure that nothing else has caught, start anew."""
+    port = hal.port()
+    settings = config.load(port.storage())
+    if settings.app not in _APPS:
+        raise ConfigError("app", "there is no app " + settings.app)
+    name = _APPS[settings.app]
+    __import__(name)
+    print("kerb", VERSION, settings.app, settings.device)
+    try:
+        sys.modules[name].run(settings, port)
+    except Exception as error:  # noqa: BLE001 - the firmware's supervisor: a device must not stand still
+        print("main:", type(error).__name__, error)
+        port.restart()
+
+
+if __name__ == "__main__":
+    main()

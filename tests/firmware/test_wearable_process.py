@@ -1,0 +1,190 @@
+"""The whole wearable: real MicroPython, real broker; this test plays the gateway, and kills."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from firmware.core.mqtt import MqttClient
+from hardware.sim.wearable import ROOT
+from protocols import cursor, senml
+from protocols.custody import STORE, Receiver
+from protocols.reading import GOOD, to_float
+from runtime.broker import EmbeddedBroker, User
+from tests.firmware.test_mqtt import free_port
+
+DEVICE = "wearable-1"
+
+
+class Gateway:
+    """Stores packs as a gateway does and publishes the cursor. `silent`: takes nothing, as if it were not there."""
+
+    def __init__(self, port: int):
+        self._client = MqttClient(host="127.0.0.1", port=port, client_id="gw", user="gw", password="pw")
+        self.receiver = Receiver()
+        self.packs: dict[tuple[int, int], senml.DevicePack] = {}
+        self.births: list[dict[str, object]] = []
+        self.silent = False
+        self._news = asyncio.Event()
+        self._answer = asyncio.Event()
+
+    async def run(self) -> None:
+        await self._client.connect()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._client.serve(self._take), name="gateway: serve")
+            await self._client.subscribe([f"d/{DEVICE}/birth"])
+            await self._client.subscribe([f"d/{DEVICE}/up/bulk"], qos=0)
+            while True:
+                await self._answer.wait()
+                self._answer.clear()
+                payload = cursor.encode("session", self.receiver.cursor())
+                await self._client.publish(f"d/{DEVICE}/cursor/bulk", payload, qos=1, retain=True)
+
+    def _take(self, topic: str, payload: bytes) -> None:
+        if topic.endswith("/birth"):
+            self.births.append(json.loads(payload))
+        elif not self.silent:
+            pack = senml.decode_pack(payload, DEVICE)
+            if self.receiver.offer(pack.header) == STORE:
+                assert (pack.header.epoch, pack.header.seq) not in self.packs
+                self.packs[pack.header.epoch, pack.header.seq] = pack
+                self.receiver.stored(pack.header)
+            self._answer.set()
+        self._news.set()
+
+    async def until(self, packs: int, *, seconds: float = 40) -> None:
+        """Wait until so many packs are stored."""
+        async with asyncio.timeout(seconds):
+            while len(self.packs) < packs:
+                self._news.clear()
+                await self._news.wait()
+
+    def epochs(self) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for epoch, seq in sorted(self.packs):
+            found.setdefault(epoch, []).append(seq)
+        return found
+
+
+@asynccontextmanager
+async def gateway(directory: Path) -> AsyncIterator[tuple[Gateway, int]]:
+    port = free_port()
+    users = [
+        User("gw", ["d/#"], ["d/#"], "pw"),
+        User(DEVICE, [f"d/{DEVICE}/birth", f"d/{DEVICE}/up/+"], [f"d/{DEVICE}/cursor/+"], "secret"),
+    ]
+    broker = EmbeddedBroker(directory / "broker", host="127.0.0.1", port=port, users=users)
+    running = [asyncio.create_task(broker.run(), name="broker")]
+    try:
+        await asyncio.wait_for(broker.ready.wait(), 15)
+        playing = Gateway(port)
+        running.append(asyncio.create_task(playing.run(), name="gateway"))
+        yield playing, port
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running)
+
+
+@asynccontextmanager
+async def wearable(directory: Path, port: int, *options: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    password = directory / "password"
+    password.write_text("secret\n")
+    arguments = ["--id", DEVICE, "--broker", f"127.0.0.1:{port}", "--user", DEVICE, "--password-file", str(password)]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "hardware.sim.wearable", *arguments, "--state", str(directory / "state"), *options,
+        cwd=ROOT, stdout=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        assert await process.wait() == -signal.SIGKILL
+
+
+async def test_killed_and_started_again_every_pack_arrives_once(tmp_path: Path) -> None:
+    """Killed while packs wait in the journal, and again while it drains."""
+    async with gateway(tmp_path) as (playing, port):
+        async with wearable(tmp_path, port):
+            await playing.until(3)
+            playing.silent = True
+            await asyncio.sleep(4)
+        before = len(playing.packs)
+        journalled = {path.name for path in (tmp_path / "state" / "journal").glob("*.seg")}
+        assert journalled
+        playing.silent = False
+        async with wearable(tmp_path, port):
+            await playing.until(before + 3)
+        async with wearable(tmp_path, port):
+            await playing.until(before + 9)
+        epochs = playing.epochs()
+        assert len(epochs) == 3
+        assert len({epoch >> 20 for epoch in epochs}) == 1  # one storage, one incarnation
+        for seqs in epochs.values():
+            assert seqs == list(range(1, len(seqs) + 1))
+        first = epochs[min(epochs)]
+        assert len(first) >= 6  # also those that were made while the gateway was silent
+        late = [pack for (epoch, seq), pack in playing.packs.items() if epoch == min(epochs) and seq > before]
+        assert late
+        assert all(pack.header.backfill for pack in late)
+
+
+async def test_what_a_pack_says(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as (playing, port), wearable(tmp_path, port, "--recording", "0"):
+        await playing.until(9)
+        packs = [playing.packs[key] for key in sorted(playing.packs)]
+    births = {key: value for key, value in playing.births[0].items() if key != "epoch"}
+    assert births == {"device": DEVICE, "state": "online", "model": "kerb-wearable", "firmware": "0.1.0"}
+    assert playing.births[0]["epoch"] == packs[0].header.epoch
+    for pack in packs:
+        assert [(reading.metric, reading.unit) for reading in pack.readings] == [
+            ("heart_rate", "/min"),
+            ("signal_quality", "%"),
+        ]
+        assert pack.sent_ms is None
+    times = [pack.readings[0].time_ms for pack in packs]
+    gaps = [after - before for before, after in zip(times, times[1:], strict=False) if before and after]
+    assert all(gap == pytest.approx(1000, abs=300) for gap in gaps)
+    rate = packs[-1].readings[0]
+    assert rate.quality == GOOD
+    assert to_float(rate.value) == pytest.approx(59, abs=5)  # type: ignore[arg-type]
+
+
+async def test_without_a_wall_clock_times_are_the_devices_own(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as (playing, port), wearable(tmp_path, port, "--no-wall-clock"):
+        await playing.until(2)
+        for pack in playing.packs.values():
+            assert pack.sent_ms is not None
+            assert 0 < (pack.readings[0].time_ms or 0) <= pack.sent_ms < 60_000
+
+
+async def test_dies_and_the_broker_says_so(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as (playing, port):
+        async with wearable(tmp_path, port):
+            await playing.until(1)
+        async with asyncio.timeout(10):
+            while playing.births[-1]["state"] != "offline":
+                await asyncio.sleep(0.05)
+
+
+async def test_a_full_journal_is_declared(tmp_path: Path) -> None:
+    """Four kilobytes hold some thirty packs: before the gateway listens, the oldest have given way."""
+    async with gateway(tmp_path) as (playing, port):
+        playing.silent = True
+        async with wearable(tmp_path, port, "--journal-kb", "2"):
+            async with asyncio.timeout(60):
+                while not list((tmp_path / "state").glob("journal/*.gap")):
+                    await asyncio.sleep(0.1)
+            playing.silent = False
+            await playing.until(16)
+        for epoch, seqs in playing.epochs().items():
+            assert seqs == list(range(1, len(seqs) + 1)), epoch
+        first = playing.packs[min(playing.packs)]
+        assert first.lost == 2
+        assert all((pack.lost, len(pack.readings)) in ((2, 0), (0, 2)) for pack in playing.packs.values())

@@ -1,0 +1,145 @@
+"""Ingest with the real broker: killed at any moment and started again, it has every reading exactly once."""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from hub import logins
+from hub.errors import SetupError
+from hub.ingest import only_one
+from hub.store.querying import Querying
+from hub.store.schema import FILE, connect, prepare
+from protocols.reading import reading
+from runtime.broker import EmbeddedBroker
+from runtime.mqtt import Broker, Session, keep_session
+from runtime.process import die_with_parent, free_port
+from tests.hub.gateway import Gateway, body
+
+ROOT = Path(__file__).parents[2]
+
+
+async def start_ingest(data: Path, port: int) -> asyncio.subprocess.Process:
+    options = ("--data", str(data), "--mqtt-port", str(port))
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "hub",
+        "ingest",
+        *options,
+        cwd=ROOT,
+        preexec_fn=die_with_parent,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+
+
+async def stopped(*tasks: "asyncio.Task[None]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_killed_again_and_again_it_stores_every_reading_once(data: Path) -> None:
+    port, made, kills = free_port(), 1500, 3
+    logins.gateway_password(data, "block-1")
+    broker = EmbeddedBroker(data / "broker", host="127.0.0.1", port=port, users=logins.users(data))
+    serving = asyncio.create_task(broker.run())
+    await asyncio.wait_for(broker.ready.wait(), 10)
+    gateway = Gateway(data, port)
+    sending = asyncio.create_task(gateway.run())
+    ingest = await start_ingest(data, port)
+    try:
+        for number in range(made):
+            gateway.put(body([("wearable-1", reading("heart_rate", number, "/min", 0, 1_000 + number))]))
+            if number % (made // kills) == made // kills // 2:
+                # It must be in the midst of its work: some packs stored, some not.
+                async with asyncio.timeout(10):
+                    while gateway.held > 100:  # noqa: ASYNC110
+                        await asyncio.sleep(0.005)
+                ingest.send_signal(signal.SIGKILL)
+                await ingest.wait()
+                ingest = await start_ingest(data, port)
+            await asyncio.sleep(0.001)
+        await gateway.emptied(30)
+    finally:
+        await stopped(sending, serving)
+        ingest.terminate()
+        assert await ingest.wait() == 0  # told to end, it ends in order
+    connection = connect(data / FILE, readonly=True)
+    values = [row[0] for row in connection.execute("SELECT value FROM reading ORDER BY time_ms, n")]
+    restarts = connection.execute("SELECT count FROM counter WHERE name = 'packs_duplicate'").fetchone()
+    connection.close()
+    assert values == list(range(made))
+    assert sum(one.stored for one in Querying(data).custody()) == made
+    assert restarts is None or restarts[0] < made * kills
+
+
+async def test_a_gateway_may_not_touch_another_ones_topics(data: Path) -> None:
+    port = free_port()
+    for name in ("block-1", "block-2"):
+        logins.gateway_password(data, name)
+    broker = EmbeddedBroker(data / "broker", host="127.0.0.1", port=port, users=logins.users(data))
+    serving = asyncio.create_task(broker.run())
+    await asyncio.wait_for(broker.ready.wait(), 10)
+    seen: asyncio.Queue[str] = asyncio.Queue()
+
+    async def listen(session: Session) -> None:
+        await session.subscribe("g/+/birth", qos=0)
+        seen.put_nowait("listening")
+        async for message in session.messages():
+            seen.put_nowait(message.topic)
+
+    async def intrude(session: Session) -> None:
+        await session.publish("g/block-2/birth", b"{}")
+        await session.publish("g/block-1/birth", b"{}")
+        await asyncio.Event().wait()
+
+    hub = Broker("127.0.0.1", port, "hub-test", logins.HUB, logins.hub_password(data))
+    one = Broker("127.0.0.1", port, "block-1", "block-1", logins.gateway_password(data, "block-1"))
+    listening = asyncio.create_task(keep_session(hub, listen))
+    assert await asyncio.wait_for(seen.get(), 5) == "listening"
+    intruding = asyncio.create_task(keep_session(one, intrude))
+    try:
+        assert await asyncio.wait_for(seen.get(), 5) == "g/block-1/birth"
+        assert seen.empty()
+    finally:
+        await stopped(intruding, listening, serving)
+
+
+async def test_without_a_password_nobody_comes_in(data: Path) -> None:
+    port = free_port()
+    broker = EmbeddedBroker(data / "broker", host="127.0.0.1", port=port, users=logins.users(data))
+    serving = asyncio.create_task(broker.run())
+    await asyncio.wait_for(broker.ready.wait(), 10)
+    refused: asyncio.Queue[str] = asyncio.Queue()
+
+    async def never(session: Session) -> None:
+        raise AssertionError("was let in")
+
+    stranger = Broker("127.0.0.1", port, "stranger", "block-1", "guess")
+    knocking = asyncio.create_task(keep_session(stranger, never, on_down=refused.put_nowait))
+    try:
+        assert "uthori" in await asyncio.wait_for(refused.get(), 10)
+    finally:
+        await stopped(knocking, serving)
+
+
+def test_two_writers_are_refused(data: Path) -> None:
+    prepare(data)
+    with only_one(data), pytest.raises(SetupError, match="another ingest"), only_one(data):
+        pass
+    with only_one(data):
+        pass  # the lock went with its holder
+
+
+def test_passwords_are_for_their_owner_alone_and_stay(data: Path) -> None:
+    first = logins.gateway_password(data, "block-1")
+    assert len(first) >= 24
+    assert logins.gateway_password(data, "block-1") == first
+    assert logins.gateway_password(data, "block-2") != first
+    assert (data / logins.FILE).stat().st_mode & 0o077 == 0
+    for bad in ("", "a b", "hub", "x" * 65, "é", "a/b"):
+        with pytest.raises(SetupError):
+            logins.gateway_password(data, bad)

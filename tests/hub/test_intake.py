@@ -1,0 +1,160 @@
+"""Intake: which messages are stored, which are refused, and what the senders hear."""
+
+import sqlite3
+import zlib
+
+import pytest
+
+from hub.intake import MAX_BODY_BYTES, MAX_PACK_BYTES, Intake
+from hub.store.querying import Querying
+from hub.store.writing import Writer
+from protocols import cursor, pack
+from protocols.custody import Header, epoch_number
+from protocols.reading import reading
+from runtime.mqtt import Message
+from tests.hub.gateway import ID, INCARNATION, birth, body, message
+
+EPOCH = epoch_number(INCARNATION, 1)
+UP = f"g/{ID}/up/bulk"
+CURSOR = f"g/{ID}/cursor/bulk"
+BORN = Message(f"g/{ID}/birth", birth(), True)
+
+
+def header(seq: int, *, base: int = 1, epoch: int = EPOCH) -> Header:
+    return Header(epoch, seq, base, epoch, False)
+
+
+def packed(seq: int, value: float = 70, *, base: int = 1, topic: str = UP) -> Message:
+    made = body([("wearable-1", reading("heart_rate", value, "/min", 0, 1000 * seq))])
+    return Message(topic, message(header(seq, base=base), made), False)
+
+
+@pytest.fixture
+def intake(writer: Writer) -> Intake:
+    return Intake(writer, "one")
+
+
+def stored(querying: Querying) -> int:
+    return sum(stream.stored for stream in querying.streams())
+
+
+def heard(answer: bytes) -> dict[int, int]:
+    return cursor.decode(answer)[1]
+
+
+def test_a_pack_is_stored_and_its_sender_hears_so(intake: Intake, querying: Querying) -> None:
+    answer = intake.take([BORN, packed(1), packed(2)])
+    assert cursor.decode(answer.publish[CURSOR]) == ("one", {EPOCH: 2})
+    assert stored(querying) == 2
+
+
+def test_replaying_everything_adds_no_row(intake: Intake, querying: Querying, writer: Writer) -> None:
+    everything = [BORN, *[packed(seq) for seq in range(1, 40)]]
+    intake.take(everything)
+    before = querying.custody()
+    for again in (intake, Intake(writer, "two")):  # the same process, and one that was started anew
+        answer = again.take(everything)
+        assert heard(answer.publish[CURSOR]) == {EPOCH: 39}
+    assert querying.custody() == before
+    assert stored(querying) == 39
+
+
+def test_a_new_gateway_hears_at_once_whom_it_speaks_to(intake: Intake) -> None:
+    answer = intake.take([BORN])
+    assert {topic: cursor.decode(payload) for topic, payload in answer.publish.items()} == {
+        CURSOR: ("one", {}),
+        f"g/{ID}/cursor/urgent": ("one", {}),
+    }
+
+
+def test_a_pack_after_a_missing_one_waits(intake: Intake, querying: Querying) -> None:
+    answer = intake.take([BORN, packed(1), packed(3)])
+    assert heard(answer.publish[CURSOR]) == {EPOCH: 1}
+    assert stored(querying) == 1
+    assert heard(intake.take([packed(2), packed(3)]).publish[CURSOR]) == {EPOCH: 3}
+
+
+def test_lanes_are_numbered_apart(intake: Intake, querying: Querying) -> None:
+    urgent = f"g/{ID}/up/urgent"
+    answer = intake.take([BORN, packed(1), packed(1, 71, topic=urgent)])
+    assert heard(answer.publish[CURSOR]) == heard(answer.publish[f"g/{ID}/cursor/urgent"]) == {EPOCH: 1}
+    assert stored(querying) == 2
+
+
+def test_a_pack_whose_alias_is_not_known_is_neither_stored_nor_acknowledged(intake: Intake, querying: Querying) -> None:
+    answer = intake.take([packed(1)])
+    assert answer.births_wanted
+    assert answer.publish == {}
+    assert heard(intake.take([BORN, packed(1)]).publish[CURSOR]) == {EPOCH: 1}
+    assert stored(querying) == 1
+
+
+def test_a_failed_commit_acknowledges_nothing_and_can_be_repeated(
+    intake: Intake, querying: Querying, writer: Writer
+) -> None:
+    intake.take([BORN, packed(1)])
+    writer._db.execute("CREATE TEMP TRIGGER full BEFORE INSERT ON reading BEGIN SELECT raise(ABORT, 'disk full'); END")
+    assert intake.take([packed(2), packed(3)]).publish == {}
+    writer._db.execute("DROP TRIGGER full")
+    assert stored(querying) == 1
+    assert heard(intake.take([packed(2), packed(3)]).publish[CURSOR]) == {EPOCH: 3}
+    assert stored(querying) == 3
+
+
+_HEADER = pack.encode_header(header(1))
+BAD_MESSAGES = {
+    "an empty pack": (UP, b""),
+    "noise": (UP, bytes(range(256))),
+    "a header alone": (UP, _HEADER),
+    "a body that is no deflate stream": (UP, _HEADER + b"\x00" * 40),
+    "a body that is cut off": (UP, message(header(1), body([("cuff-1", reading("systolic", 1, "mm[Hg]", 0, 1))]))[:-3]),
+    "a body that is no pack": (UP, _HEADER + zlib.compress(b"\xa0")),
+    "a deflate bomb": (UP, _HEADER + zlib.compress(bytes(MAX_BODY_BYTES + 1))),
+    "a pack that is too long": (UP, bytes(MAX_PACK_BYTES + 1)),
+    "a tally of no thing's id": (UP, message(header(1), body([], tallies={"a/b": (1, 1)}))),
+    "a time before 1970": (UP, message(header(1), body([("cuff-1", reading("systolic", 1, "mm[Hg]", 0, -5))]))),
+    "an unknown lane": (f"g/{ID}/up/fast", message(header(1), body([]))),
+    "an id with a space": ("g/a b/up/bulk", message(header(1), body([]))),
+    "a birth that is no JSON": (f"g/{ID}/birth", b"{"),
+    "a birth of another gateway": (f"g/{ID}/birth", birth(gateway="other")),
+    "a birth without things": (f"g/{ID}/birth", b'{"state": "online"}'),
+    "a birth with half a character": (f"g/{ID}/birth", birth().replace(b"Block 1", b"\\ud800")),
+    "a birth whose stream has no thing": (f"g/{ID}/birth", birth().replace(b'"thing": "gps-1"', b'"thing": "gone"')),
+    "a birth that is too long": (f"g/{ID}/birth", birth() + b" " * 1_000_000),
+}
+
+
+@pytest.mark.parametrize("name", BAD_MESSAGES)
+def test_what_is_malformed_is_counted_and_harms_nothing(intake: Intake, querying: Querying, name: str) -> None:
+    intake.take([BORN])
+    topic, payload = BAD_MESSAGES[name]
+    answer = intake.take([Message(topic, payload, False), packed(1)])
+    assert querying.counters()["malformed"] == 1
+    assert heard(answer.publish[CURSOR]) == {EPOCH: 1}  # its neighbour in the batch is stored
+    assert stored(querying) == 1
+
+
+def test_a_will_or_an_emptied_birth_takes_the_gateway_offline(intake: Intake, querying: Querying) -> None:
+    for death in (b'{"state": "offline"}', b""):
+        intake.take([BORN])
+        assert querying.gateways()[0].state == "online"
+        intake.take([Message(BORN.topic, death, False)])
+        assert querying.gateways()[0].state == "offline"
+
+
+def test_all_cursors_are_known_after_a_restart(intake: Intake, writer: Writer) -> None:
+    intake.take([BORN, packed(1), packed(2)])
+    found = Intake(writer, "two").all_cursors()
+    assert {topic: cursor.decode(payload) for topic, payload in found.items()} == {CURSOR: ("two", {EPOCH: 2})}
+
+
+def test_a_busy_store_is_no_crash(intake: Intake, writer: Writer, querying: Querying) -> None:
+    """Somebody's shell holds the write lock for longer than we wait."""
+    intake.take([BORN])
+    writer._db.execute("PRAGMA busy_timeout = 50")
+    other = sqlite3.connect(querying._path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert intake.take([packed(1)]).publish == {}
+    other.execute("ROLLBACK")
+    other.close()
+    assert heard(intake.take([packed(1)]).publish[CURSOR]) == {EPOCH: 1}

@@ -1,0 +1,89 @@
+"""A device for tests: it numbers its readings, holds each until the gateway's cursor has passed it, and keeps the ledger."""
+
+import asyncio
+import contextlib
+import time
+
+from protocols import cursor, senml, topics
+from protocols.custody import Sender, epoch_number
+from protocols.reading import GOOD, Reading
+from runtime.mqtt import Broker, MqttError, Session, keep_session
+
+
+class NumberedDevice:
+    """Speaks the device's side of custody over MQTT. `made` readings have been numbered 1, 2, 3 ... as metric `count`."""
+
+    def __init__(self, thing: str, port: int, password: str, *, incarnation: int = 4711):
+        self.made = 0
+        self._thing = thing
+        self._broker = Broker("127.0.0.1", port, thing, thing, password)
+        self._epoch = epoch_number(incarnation, 1)
+        self._sender = Sender(resend_ms=500)
+        self._sender.open(self._epoch)
+        self._bodies: dict[int, str] = {}
+        self._due = asyncio.Event()
+
+    def held(self) -> int:
+        """Packs that the gateway has not confirmed."""
+        return len(self._bodies)
+
+    def make(self) -> None:
+        """Make one reading, a pack of its own."""
+        self.made += 1
+        reading = Reading("count", self.made, "1", GOOD, time.time_ns() // 1_000_000)
+        self._bodies[self.made] = senml.encode_body([reading], device=self._thing, wall_clock=True)
+        self._sender.appended(self._epoch, self.made)
+        self._due.set()
+
+    def start(self) -> None:
+        """Serve in a task of its own."""
+        self._task = asyncio.create_task(self._run())
+
+    def check(self) -> None:
+        """Raise what the device itself has died of."""
+        if self._task.done():
+            self._task.result()
+
+    async def stop(self) -> None:
+        """End it."""
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    async def _run(self) -> None:
+        await keep_session(self._broker, self._serve, on_down=lambda reason: self._sender.disconnected())
+
+    async def _serve(self, session: Session) -> None:
+        await session.subscribe(f"d/{self._thing}/cursor/+")
+        await session.publish(topics.birth("d", self._thing), b'{"state":"online"}', qos=1, retain=True)
+        self._sender.connected()
+        self._due.set()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen(session))
+            tasks.create_task(self._send(session))
+
+    async def _listen(self, session: Session) -> None:
+        async for message in session.messages():
+            if not message.topic.endswith("/bulk"):
+                continue
+            name, stored = cursor.decode(message.payload)
+            for release in self._sender.cursor(name, stored, _now_ms()):
+                for seq in [seq for seq in self._bodies if seq <= release.upto]:
+                    del self._bodies[seq]
+            self._due.set()
+        raise MqttError("the session ended")
+
+    async def _send(self, session: Session) -> None:
+        while True:
+            self._due.clear()
+            for header in self._sender.due(_now_ms()):
+                body = self._bodies.get(header.seq)
+                if body:  # else it was confirmed while the ones before it were sent
+                    payload = senml.encode_pack(header, body, _now_ms())
+                    await session.publish(topics.up("d", self._thing, "bulk"), payload)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._due.wait(), 0.1)
+
+
+def _now_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
