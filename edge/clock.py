@@ -12,7 +12,7 @@ _TOLERANCE_NS = 20_000_000
 class SteadyClock:
     """Unix ms that run with the monotonic clock and follow the wall clock once a second.
 
-    A wall clock that was set is followed with a word in the log; one that is slewed by less than 20 ms is left alone, so
+    A wall clock that was set is followed, with a word in the log; one that is off by less than 20 ms is left alone, so
     that two readings never change places for it.
     """
 

@@ -26,7 +26,7 @@ class Gateway(_Table):
 
 
 class Uplink(_Table):
-    """Where the readings go. `mqtts` needs the CA's certificate, and with the hub also a certificate and key of our own."""
+    """Where the readings go. `mqtts` needs the CA's certificate, with the hub also a certificate and key of our own."""
 
     kind: Literal["hub", "mqtt"]
     url: str

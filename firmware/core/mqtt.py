@@ -46,6 +46,13 @@ class MqttClient:
     async def connect(self) -> None:
         """Connect and log in. Raises MqttError."""
         try:
+            await self._log_in()
+        except MqttError:
+            self.close()
+            raise
+
+    async def _log_in(self) -> None:
+        try:
             self._reader, self._writer = await _within(asyncio.open_connection(*self._where), "no connection")
         except OSError as error:
             raise MqttError(f"no connection: {error}") from error

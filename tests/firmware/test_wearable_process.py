@@ -4,8 +4,9 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -57,12 +58,17 @@ class Gateway:
             self._answer.set()
         self._news.set()
 
-    async def until(self, packs: int, *, seconds: float = 40) -> None:
-        """Wait until so many packs are stored."""
-        async with asyncio.timeout(seconds):
-            while len(self.packs) < packs:
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for packs or births that make the condition true."""
+        async with asyncio.timeout(40):
+            while not condition():
                 self._news.clear()
                 await self._news.wait()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+        await asyncio.sleep(0)
 
     def epochs(self) -> dict[int, list[int]]:
         found: dict[int, list[int]] = {}
@@ -80,15 +86,16 @@ async def gateway(directory: Path) -> AsyncIterator[tuple[Gateway, int]]:
     ]
     broker = EmbeddedBroker(directory / "broker", host="127.0.0.1", port=port, users=users)
     running = [asyncio.create_task(broker.run(), name="broker")]
+    playing = Gateway(port)
     try:
         await asyncio.wait_for(broker.ready.wait(), 15)
-        playing = Gateway(port)
         running.append(asyncio.create_task(playing.run(), name="gateway"))
         yield playing, port
     finally:
         for task in running:
             task.cancel()
         await asyncio.wait(running)
+        await playing.close()
 
 
 @asynccontextmanager
@@ -112,7 +119,7 @@ async def test_killed_and_started_again_every_pack_arrives_once(tmp_path: Path) 
     """Killed while packs wait in the journal, and again while it drains."""
     async with gateway(tmp_path) as (playing, port):
         async with wearable(tmp_path, port):
-            await playing.until(3)
+            await playing.until(lambda: len(playing.packs) >= 3)
             playing.silent = True
             await asyncio.sleep(4)
         before = len(playing.packs)
@@ -120,9 +127,9 @@ async def test_killed_and_started_again_every_pack_arrives_once(tmp_path: Path) 
         assert journalled
         playing.silent = False
         async with wearable(tmp_path, port):
-            await playing.until(before + 3)
+            await playing.until(lambda: len(playing.epochs()) == 2)
         async with wearable(tmp_path, port):
-            await playing.until(before + 9)
+            await playing.until(lambda: len(playing.epochs()) == 3 and len(playing.packs) > before + 8)
         epochs = playing.epochs()
         assert len(epochs) == 3
         assert len({epoch >> 20 for epoch in epochs}) == 1  # one storage, one incarnation
@@ -137,7 +144,7 @@ async def test_killed_and_started_again_every_pack_arrives_once(tmp_path: Path) 
 
 async def test_what_a_pack_says(tmp_path: Path) -> None:
     async with gateway(tmp_path) as (playing, port), wearable(tmp_path, port, "--recording", "0"):
-        await playing.until(9)
+        await playing.until(lambda: len(playing.packs) >= 9)
         packs = [playing.packs[key] for key in sorted(playing.packs)]
     births = {key: value for key, value in playing.births[0].items() if key != "epoch"}
     assert births == {"device": DEVICE, "state": "online", "model": "kerb-wearable", "firmware": "0.1.0"}
@@ -149,7 +156,7 @@ async def test_what_a_pack_says(tmp_path: Path) -> None:
         ]
         assert pack.sent_ms is None
     times = [pack.readings[0].time_ms for pack in packs]
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False) if before and after]
+    gaps = [after - before for before, after in pairwise(times) if before and after]
     assert all(gap == pytest.approx(1000, abs=300) for gap in gaps)
     rate = packs[-1].readings[0]
     assert rate.quality == GOOD
@@ -158,7 +165,7 @@ async def test_what_a_pack_says(tmp_path: Path) -> None:
 
 async def test_without_a_wall_clock_times_are_the_devices_own(tmp_path: Path) -> None:
     async with gateway(tmp_path) as (playing, port), wearable(tmp_path, port, "--no-wall-clock"):
-        await playing.until(2)
+        await playing.until(lambda: len(playing.packs) >= 2)
         for pack in playing.packs.values():
             assert pack.sent_ms is not None
             assert 0 < (pack.readings[0].time_ms or 0) <= pack.sent_ms < 60_000
@@ -167,22 +174,23 @@ async def test_without_a_wall_clock_times_are_the_devices_own(tmp_path: Path) ->
 async def test_dies_and_the_broker_says_so(tmp_path: Path) -> None:
     async with gateway(tmp_path) as (playing, port):
         async with wearable(tmp_path, port):
-            await playing.until(1)
-        async with asyncio.timeout(10):
-            while playing.births[-1]["state"] != "offline":
-                await asyncio.sleep(0.05)
+            await playing.until(lambda: len(playing.packs) >= 1)
+        await playing.until(lambda: playing.births[-1]["state"] == "offline")
+
+
+async def gap_in(journal: Path) -> None:
+    while not list(journal.glob("*.gap")):  # noqa: ASYNC240 - another process writes it
+        await asyncio.sleep(0.1)
 
 
 async def test_a_full_journal_is_declared(tmp_path: Path) -> None:
-    """Four kilobytes hold some thirty packs: before the gateway listens, the oldest have given way."""
+    """Two kilobytes hold some sixteen packs: before the gateway listens, the oldest have given way."""
     async with gateway(tmp_path) as (playing, port):
         playing.silent = True
         async with wearable(tmp_path, port, "--journal-kb", "2"):
-            async with asyncio.timeout(60):
-                while not list((tmp_path / "state").glob("journal/*.gap")):
-                    await asyncio.sleep(0.1)
+            await asyncio.wait_for(gap_in(tmp_path / "state" / "journal"), 60)
             playing.silent = False
-            await playing.until(16)
+            await playing.until(lambda: len(playing.packs) >= 16)
         for epoch, seqs in playing.epochs().items():
             assert seqs == list(range(1, len(seqs) + 1)), epoch
         first = playing.packs[min(playing.packs)]

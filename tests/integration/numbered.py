@@ -1,4 +1,4 @@
-"""A device for tests: it numbers its readings, holds each until the gateway's cursor has passed it, and keeps the ledger."""
+"""A device for tests: it numbers its readings, and holds each until the gateway's cursor has passed it."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from runtime.mqtt import Broker, MqttError, Session, keep_session
 
 
 class NumberedDevice:
-    """Speaks the device's side of custody over MQTT. `made` readings have been numbered 1, 2, 3 ... as metric `count`."""
+    """Speaks the device's side of custody over MQTT. `made` readings, numbered 1, 2, 3 ..., are of metric `count`."""
 
     def __init__(self, thing: str, port: int, password: str, *, incarnation: int = 4711):
         self.made = 0

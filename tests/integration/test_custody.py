@@ -65,7 +65,12 @@ class System:
     def start(self, name: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             argv = [sys.executable, "-m", *self.commands[name]]
-            self.processes[name] = subprocess.Popen(argv, stdout=log, stderr=log, preexec_fn=die_with_parent)
+            self.processes[name] = subprocess.Popen(
+                argv,
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - it makes one system call, which no thread can hold up
+            )
 
     def kill(self, name: str) -> None:
         """kill -9, and its children with it."""
