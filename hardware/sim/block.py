@@ -101,10 +101,10 @@ class Block:
         config.write_text(_CONFIG.format(gateway=GATEWAY, gps=gps, cuff=CUFF, oximeter=OXIMETER, **ports))
         self._secret("wearable-1.password", secrets.token_urlsafe(24))
         hub_data = str(self.directory / "hub")
-        password = subprocess.run(
-            [sys.executable, "-m", "hub", "gateway", "--data", hub_data, GATEWAY],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+        login = [sys.executable, "-m", "hub", "gateway", "--data", hub_data, GATEWAY]
+        password = subprocess.run(login, capture_output=True, text=True, check=False)
+        if password.returncode:
+            raise BlockError(f"the hub cannot let the gateway in:\n{password.stderr.strip()}")
         self._secret("gateway.password", password.stdout.strip())
         hub = ["hub", "run", "--data", hub_data, "--port", str(self.hub_port), "--mqtt-port", str(ports["hub_mqtt"])]
         period = str(self.cuff_period_s)

@@ -3,7 +3,6 @@
 Argument: an empty directory. Prints how many cases held.
 """
 
-# ruff: noqa: PTH, RUF005
 import os
 import sys
 

@@ -190,14 +190,10 @@ async def test_messages_of_qos_1_are_acknowledged() -> None:
 
 
 def test_connect_as_the_standard_lays_it_out() -> None:
+    """Remaining length 10 + 20; level 4; user, password, retained will of QoS 1, clean session; 60 s."""
     packet = packets.connect("id", "u", "pw", will=("w", b"gone"), keepalive_s=60)
-    assert (
-        packet.hex(" ")
-        == (
-            "10 1e 00 04 4d 51 54 54 04 ee 00 3c"  # 10 + 20 bytes; level 4; user, password, retained will QoS 1, clean; 60 s
-            " 00 02 69 64 00 01 77 00 04 67 6f 6e 65 00 01 75 00 02 70 77"
-        )
-    )
+    head = "10 1e 00 04 4d 51 54 54 04 ee 00 3c"
+    assert packet.hex(" ") == head + " 00 02 69 64 00 01 77 00 04 67 6f 6e 65 00 01 75 00 02 70 77"
 
 
 @pytest.mark.parametrize(
