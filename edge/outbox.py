@@ -2,8 +2,8 @@
 
 A pack of readings that only we have heard is sent at once, and committed with the next group. A pack that takes over a
 device's own packs is sent after its commit: were it sent before and we died, the device would send the same readings
-again, and the hub would have them under two identities. A pack that the hub has stored before its group's turn came is
-never written at all.
+again, and the hub would have them under two identities. So that it holds up no other, it is made when the commit
+begins. A pack that the hub has stored before its group's turn came is never written at all.
 """
 
 import asyncio
@@ -67,6 +67,7 @@ class Outbox:
         self._group_s = commit_ms / 1000
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox")
         self._on_committed: list[Callable[[Sequence[Origin]], None]] = []
+        self._before_commit: list[Callable[[], None]] = []
         self._work = asyncio.Event()
         self._urgent = asyncio.Event()
         self._waiting: list[_Pack] = []  # one group: what comes within commit_ms; more only while the disk fails
@@ -84,6 +85,16 @@ class Outbox:
     def on_committed(self, call: Callable[[Sequence[Origin]], None]) -> None:
         """Have this called with the origins of each commit: their devices may be answered now."""
         self._on_committed.append(call)
+
+    def before_commit(self, call: Callable[[], None]) -> None:
+        """Have this called when a commit begins: what it appends belongs to that commit's group."""
+        self._before_commit.append(call)
+
+    def commit_soon(self, *, urgent: bool) -> None:
+        """There is something to commit, though it may not be appended yet; urgent: without waiting for a group."""
+        if urgent:
+            self._urgent.set()
+        self._work.set()
 
     def buffered(self) -> dict[str, int]:
         """Readings of each thing that we hold and the hub has not confirmed."""
@@ -120,9 +131,7 @@ class Outbox:
         self._send_what_may()
         if len(self._waiting) > _MAX_WAITING:
             self._give_way()
-        if lane == URGENT:
-            self._urgent.set()
-        self._work.set()
+        self.commit_soon(urgent=lane == URGENT)
 
     def release(self, lane: str, epoch: int, upto: int) -> None:
         """The hub has these packs."""
@@ -172,6 +181,8 @@ class Outbox:
     async def _commit(self) -> None:
         self._work.clear()
         self._urgent.clear()
+        for call in self._before_commit:
+            call()
         self._committing, self._waiting = self._waiting, []
         releases, self._releases = self._releases, {}
         batch = Batch(
@@ -245,6 +256,8 @@ class Outbox:
 
     def _write_last_group(self) -> None:
         """At the end of the program, which may have come in the middle of a commit: write that group again."""
+        for call in self._before_commit:
+            call()
         packs = self._committing + self._waiting
         batch = Batch(
             [pack.row for pack in packs if not pack.released],

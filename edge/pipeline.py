@@ -40,7 +40,7 @@ class ThingState:
 
 @dataclass
 class _Open:
-    """A pack that is being filled. Bounded: it is closed at _MAX_READINGS."""
+    """A pack that is being filled. Bounded: by _MAX_READINGS, or by what its devices may have under way."""
 
     readings: list[tuple[int, Reading]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -74,6 +74,8 @@ class Pipeline:
         self._linger_s = linger_ms / 1000
         self._streams: dict[tuple[str, str, str], Stream] = {}
         self._open = {lane: _Open() for lane in LANES}
+        self._entrusted = {lane: _Open() for lane in LANES}  # from devices' own packs; closed by the outbox's commit
+        outbox.before_commit(self._close_entrusted)
         for thing, model in models.items():
             for metric, declared in model.metrics.items():
                 self._stream(thing, metric, declared.unit)
@@ -85,11 +87,12 @@ class Pipeline:
 
     def pending(self) -> Counter[str]:
         """Readings of each thing that are in no pack yet."""
-        return sum((pack.counts for pack in self._open.values()), Counter())
+        packs = (*self._open.values(), *self._entrusted.values())
+        return sum((pack.counts for pack in packs), Counter())
 
     def take(self, thing: str, readings: Sequence[Reading], *, lane: str = BULK, origin: Origin | None = None) -> None:
         """Take over readings, times filled in; with an origin, also of a pack that holds none."""
-        pack = self._open[lane]
+        pack = self._entrusted[lane] if origin else self._open[lane]
         state = self.things[thing]
         for reading in readings:
             stream = self._stream(thing, reading.metric, reading.unit)
@@ -101,16 +104,18 @@ class Pipeline:
                 self._outbox.tally.suppressed(thing)
         if origin:
             pack.origins.append(origin)
-        self._close_soon(lane)
+            self._outbox.commit_soon(urgent=lane == URGENT)
+        else:
+            self._close_soon(lane)
 
     def lose(self, thing: str, count: int, origin: Origin, *, lane: str = BULK) -> None:
         """Take over a device's own gap record: it is declared, with the time of its arrival."""
-        pack = self._open[lane]
+        pack = self._entrusted[lane]
         now = self._clock()
         before, first, _ = pack.lost.get(thing, (0, now, now))
         pack.lost[thing] = (before + count, first, now)
         pack.origins.append(origin)
-        self._close_soon(lane)
+        self._outbox.commit_soon(urgent=lane == URGENT)
 
     def state(self, thing: str, state: str, reason: str = "") -> None:
         """How a device is: "online", "offline" with the reason, "waiting"."""
@@ -126,7 +131,12 @@ class Pipeline:
     def close_packs(self) -> None:
         """Put what is open into packs now."""
         for lane in LANES:
-            self._close(lane)
+            self._close(lane, self._open)
+        self._close_entrusted()
+
+    def _close_entrusted(self) -> None:
+        for lane in LANES:
+            self._close(lane, self._entrusted)
 
     def _stream(self, thing: str, metric: str, unit: str) -> Stream:
         key = (thing, metric, unit)
@@ -144,17 +154,17 @@ class Pipeline:
     def _close_soon(self, lane: str) -> None:
         pack = self._open[lane]
         if lane == URGENT or len(pack.readings) >= _MAX_READINGS:
-            self._close(lane)
+            self._close(lane, self._open)
         elif pack.closing is None and not pack.empty():
-            pack.closing = asyncio.get_running_loop().call_later(self._linger_s, self._close, lane)
+            pack.closing = asyncio.get_running_loop().call_later(self._linger_s, self._close, lane, self._open)
 
-    def _close(self, lane: str) -> None:
-        pack = self._open[lane]
+    def _close(self, lane: str, open_packs: dict[str, _Open]) -> None:
+        pack = open_packs[lane]
         if pack.closing:
             pack.closing.cancel()
         if pack.empty():
             return
-        self._open[lane] = _Open()
+        open_packs[lane] = _Open()
         tally = self._outbox.tally
         for thing, count in pack.counts.items():
             tally.packed(thing, count)

@@ -188,4 +188,9 @@ def make_router(store: Querying) -> APIRouter:
         """Per thing, what the hub knows of the whereabouts of its readings."""
         return [Custody(**vars(one)) for one in store.custody()]
 
+    @router.api_route("/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+    def nothing(path: str) -> None:
+        """Without this, the live page's application would answer, with a page."""
+        raise ProblemError(404, "There is no such path, or not with this method", "path", f"/api/v1/{path}"[:200])
+
     return router

@@ -85,7 +85,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         return
     process.terminate()
     try:
-        await asyncio.wait_for(process.wait(), _GRACE_S)
+        async with asyncio.timeout(_GRACE_S):
+            await process.wait()
     except TimeoutError:
         process.kill()
         await process.wait()

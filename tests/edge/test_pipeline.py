@@ -1,6 +1,7 @@
 """Readings in, packs out: deadband, tallies, closing of packs, streams in another unit."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -104,6 +105,30 @@ async def test_a_gap_record_of_a_device_counts_as_read_and_lost(outbox):
     pipeline.close_packs()
     assert outbox.tally.totals() == {"meter-1": (12, 0)}
     assert outbox.buffered() == {}
+
+
+async def test_what_devices_entrusted_to_us_holds_up_no_reading_of_our_own(tmp_path):
+    file = OutboxFile(tmp_path / "o.db", max_bytes=1 << 20)
+    outbox = Outbox(file, commit_ms=100)
+    pipeline = make(outbox, linger_ms=0)
+    running = asyncio.create_task(outbox.run())
+    await asyncio.sleep(0)
+    pipeline.take("cuff-1", [Reading("systolic", 138, "mm[Hg]", GOOD, 1000)], origin=Origin("cuff-1", "bulk", 77, 1))
+    pipeline.take("meter-1", [volts(230.0, 1000)])
+    async with asyncio.timeout(2):
+        await outbox.due.wait()
+        assert outbox.commits == 0
+        (first,) = await packs(outbox)
+        assert [column.values for column in first.columns] == [[230.0]]
+        outbox.due.clear()
+        await outbox.due.wait()
+        assert outbox.commits == 1
+        (_, second) = await packs(outbox)
+        assert [column.values for column in second.columns] == [[138]]
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    file.close()
 
 
 async def test_urgent_readings_do_not_linger(outbox):

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from firmware.core.mqtt import MqttClient
 from firmware.errors import MqttError
 from runtime.broker import EmbeddedBroker, User
 
+USERS = (User("a", ["d/a/#"], ["d/a/#"], "secret"), User("b", ["d/#"], ["d/#"], "other"))
+
 
 def free_port() -> int:
     with socket.socket() as listener:
@@ -21,9 +23,8 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def running_broker(directory: Path) -> AsyncIterator[int]:
+async def running_broker(directory: Path, users: Sequence[User] = USERS) -> AsyncIterator[int]:
     port = free_port()
-    users = [User("a", ["d/a/#"], ["d/a/#"], "secret"), User("b", ["d/#"], ["d/#"], "other")]
     broker = EmbeddedBroker(directory, host="127.0.0.1", port=port, users=users)
     running = asyncio.create_task(broker.run(), name="broker")
     try:

@@ -16,8 +16,8 @@ from hardware.sim.wearable import ROOT
 from protocols import cursor, senml
 from protocols.custody import STORE, Receiver
 from protocols.reading import GOOD, to_float
-from runtime.broker import EmbeddedBroker, User
-from tests.firmware.test_mqtt import free_port
+from runtime.broker import User
+from tests.firmware.test_mqtt import running_broker
 
 DEVICE = "wearable-1"
 
@@ -79,23 +79,20 @@ class Gateway:
 
 @asynccontextmanager
 async def gateway(directory: Path) -> AsyncIterator[tuple[Gateway, int]]:
-    port = free_port()
     users = [
         User("gw", ["d/#"], ["d/#"], "pw"),
         User(DEVICE, [f"d/{DEVICE}/birth", f"d/{DEVICE}/up/+"], [f"d/{DEVICE}/cursor/+"], "secret"),
     ]
-    broker = EmbeddedBroker(directory / "broker", host="127.0.0.1", port=port, users=users)
-    running = [asyncio.create_task(broker.run(), name="broker")]
-    playing = Gateway(port)
-    try:
-        await asyncio.wait_for(broker.ready.wait(), 15)
-        running.append(asyncio.create_task(playing.run(), name="gateway"))
-        yield playing, port
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.wait(running)
-        await playing.close()
+    async with running_broker(directory / "broker", users) as port:
+        playing = Gateway(port)
+        running = asyncio.create_task(playing.run(), name="gateway")
+        try:
+            yield playing, port
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+            await playing.close()
+            assert running.cancelled()
 
 
 @asynccontextmanager

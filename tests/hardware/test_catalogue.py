@@ -105,7 +105,7 @@ def line_with(text: str, part: str) -> int:
         (NONIN, "service = 0x1822", "service = 0x11822", "ble.service", "65535"),
     ],
 )
-def test_a_mistake_is_named_where_it_stands(  # noqa: PLR0917  one column each
+def test_a_mistake_is_named_where_it_stands(
     tmp_path: Path, original: str, right: str, wrong: str, key: str, reason: str
 ) -> None:
     path = tmp_path / next(f"{name}.toml" for name in MODELS if f'model = "{name}"' in original)
@@ -127,7 +127,7 @@ def test_a_mistake_is_named_where_it_stands(  # noqa: PLR0917  one column each
         (NEO_M8, 'metric = "latitude"', 'metric = "height"', "examples.0.metric", "height is no metric of this model"),
     ],
 )
-def test_what_is_missing_or_does_not_fit_together_is_named(  # noqa: PLR0917  one column each
+def test_what_is_missing_or_does_not_fit_together_is_named(
     tmp_path: Path, original: str, right: str, wrong: str, key: str, reason: str
 ) -> None:
     path = tmp_path / next(f"{name}.toml" for name in MODELS if f'model = "{name}"' in original)

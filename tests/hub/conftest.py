@@ -93,7 +93,7 @@ def end_hub(process: "subprocess.Popen[bytes]") -> None:
 
 @pytest.fixture(scope="session")
 def running_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
-    """A hub with two minutes of readings: heart rate 60.0 to 71.9 each second, active power 1.5 W more each second."""
+    """A hub with two minutes of readings: heart rate 60.0 to 71.9 each second, active power from 900.2 W, 1.5 W more each second."""
     data = tmp_path_factory.mktemp("hub")
     port, mqtt_port = free_port(), free_port()
     process = start_hub(data, port, mqtt_port)
@@ -113,7 +113,7 @@ async def _feed(data: Path, mqtt_port: int, now_ms: int) -> None:
         pulse = DecimalFraction(600 + second, -1)
         made = [
             ("wearable-1", reading("heart_rate", pulse, "/min", time_ms=at)),
-            ("meter-1", reading("active_power", 900 + 1.5 * second, "W", time_ms=at)),
+            ("meter-1", reading("active_power", 900.2 + 1.5 * second, "W", time_ms=at)),
             ("meter-1", reading("voltage", None, "V", 17, at)),
         ]
         gateway.put(body(made, tallies={"wearable-1": (2 * second + 2, second + 1)}))

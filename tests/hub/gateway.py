@@ -1,6 +1,7 @@
 """A gateway for tests of the hub: real packs, the real custody Sender, the hub's broker."""
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -138,10 +139,10 @@ class Gateway:
             for header in self._sender.due(_now()):
                 await session.publish(topics.up("g", ID, "bulk"), message(header, self._bodies[header.seq]))
             self._wake.clear()
-            try:
-                await asyncio.wait_for(self._wake.wait(), 0.1)
-            except TimeoutError:
-                continue
+            # Not wait_for: before Python 3.12 it can swallow a cancellation.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await self._wake.wait()
 
 
 def _now() -> int:

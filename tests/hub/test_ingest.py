@@ -56,7 +56,7 @@ async def test_killed_again_and_again_it_stores_every_reading_once(data: Path) -
             if number % (made // kills) == made // kills // 2:
                 # It must be in the midst of its work: some packs stored, some not.
                 async with asyncio.timeout(10):
-                    while gateway.held > 100:  # noqa: ASYNC110
+                    while gateway.held > 100:
                         await asyncio.sleep(0.005)
                 ingest.send_signal(signal.SIGKILL)
                 await ingest.wait()

@@ -1,0 +1,148 @@
+"""The live page in Debian's Chromium: what a person sees, in two languages, on a desk and on a phone."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.hub.conftest import RunningHub
+from tests.hub.gateway import MODELS
+
+CHROMIUM = Path("/usr/bin/chromium")
+_OPTIONS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+pytestmark = pytest.mark.skipif(
+    not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}; install the Debian package chromium"
+)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=_OPTIONS)
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """One open page, the hosts that it asked for anything, and the errors that its console showed."""
+
+    def __init__(
+        self, browser: Browser, url: str, *, width: int = 1440, language: str = "en-US", scheme: str = "light"
+    ):
+        self.context = browser.new_context(
+            viewport={"width": width, "height": 850}, locale=language, color_scheme=scheme, service_workers="block"
+        )
+        self.page: Page = self.context.new_page()
+        self.hosts: set[str] = set()
+        self.errors: list[str] = []
+        self.page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
+        self.page.on("websocket", lambda socket: self.hosts.add(urlsplit(socket.url).netloc))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", lambda line: self.errors.append(line.text) if line.type == "error" else None)
+        self.page.goto(url)
+        self.page.wait_for_selector(".card, .swagger-ui .opblock")
+
+    def __enter__(self) -> "Visit":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.context.close()
+
+    def tile(self, name: str) -> str:
+        return self.page.locator(f'[data-stream="{name}"]').inner_text()
+
+    def scrolls_sideways(self) -> bool:
+        return bool(self.page.evaluate("document.documentElement.scrollWidth > window.innerWidth"))
+
+
+def test_every_thing_has_a_card_with_its_values(chromium: Browser, running_hub: RunningHub) -> None:
+    with Visit(chromium, running_hub.url) as visit:
+        assert visit.page.locator(".card").count() == len(MODELS)
+        assert visit.tile("wearable-1.heart_rate").split("\n")[:3] == ["Heart rate", "71.9", "/min"]
+        assert visit.tile("meter-1.active_power").split("\n")[:3] == ["Active power", "1079", "W"]  # 900.2 + 1.5 x 119
+        assert "no answer" in visit.tile("meter-1.voltage")
+        assert "no value yet" in visit.tile("cuff-1.systolic")
+        assert visit.page.locator(".figure-things .figure-value").inner_text() == "5"
+        assert visit.page.locator(".figure-stored .figure-value").inner_text() == "360"
+        assert visit.page.locator(".figure-duplicates .figure-value").inner_text() == "0"
+        assert visit.page.locator(".gateways").inner_text().strip() == "Block 1 · online"
+        assert visit.errors == []
+
+
+def test_no_request_leaves_the_host(chromium: Browser, running_hub: RunningHub) -> None:
+    for path in ("/", "/docs"):
+        with Visit(chromium, running_hub.url + path) as visit:
+            visit.page.wait_for_timeout(500)
+            assert visit.hosts - {""} == {f"127.0.0.1:{running_hub.port}"}  # "": what the page carries in itself
+
+
+def test_ages_grow_without_reloading_and_turn_colour(chromium: Browser, running_hub: RunningHub) -> None:
+    with Visit(chromium, running_hub.url) as visit:
+        age = visit.page.locator('[data-stream="wearable-1.heart_rate"] .age')
+        expect(age).to_have_text(re.compile(r"^\d+ (s|min) ago$"))
+        shown = age.inner_text()
+        visit.page.clock.install()
+        visit.page.clock.fast_forward(30_000)
+        expect(age).not_to_have_text(shown)
+        expect(age).to_have_attribute("data-fresh", re.compile("late|silent"))
+        visit.page.clock.fast_forward(7_200_000)
+        expect(age).to_have_text("2 h ago")
+        expect(age).to_have_attribute("data-fresh", "silent")
+
+
+def test_a_tap_draws_the_stream(chromium: Browser, running_hub: RunningHub) -> None:
+    with Visit(chromium, running_hub.url) as visit:
+        expect(visit.page.locator(".panel .name")).to_have_text("Heart rate")  # chosen by itself on a wide screen
+        visit.page.click('[data-stream="meter-1.active_power"]')
+        expect(visit.page.locator(".panel .name")).to_have_text("Active power")
+        expect(visit.page.locator(".panel .model")).to_have_text("Energy meter")
+        assert visit.page.locator(".summary-value").all_inner_texts() == ["900", "989", "1079"]
+        assert visit.page.locator('.tile[aria-pressed="true"]').count() == 1
+        assert visit.page.locator(".chart canvas").bounding_box()["height"] > 200  # type: ignore[index]
+        visit.page.click('[data-range="1h"]')
+        expect(visit.page.locator('[data-range="1h"]')).to_have_attribute("aria-pressed", "true")
+        assert visit.errors == []
+
+
+def test_chinese_by_the_browsers_language_and_by_the_switch(chromium: Browser, running_hub: RunningHub) -> None:
+    with Visit(chromium, running_hub.url, language="zh-CN") as visit:
+        assert visit.tile("wearable-1.heart_rate").split("\n")[:3] == ["心率", "71.9", "次/分"]
+        assert visit.page.locator(".gateways").inner_text().strip() == "一号楼 · 在线"
+        assert visit.page.evaluate("document.documentElement.lang") == "zh-CN"
+        visit.page.click(".language")
+        expect(visit.page.locator('[data-stream="wearable-1.heart_rate"] .tile-name')).to_have_text("Heart rate")
+        assert visit.page.evaluate("document.documentElement.lang") == "en"
+
+
+def test_a_phone_shows_everything_in_its_width(chromium: Browser, running_hub: RunningHub) -> None:
+    for language in ("en-US", "zh-CN"):
+        with Visit(chromium, running_hub.url, width=390, language=language) as visit:
+            assert not visit.scrolls_sideways()
+            assert not visit.page.locator(".panel").is_visible()  # nobody has asked for a chart
+            visit.page.click('[data-stream="meter-1.active_power"]')
+            expect(visit.page.locator(".panel")).to_be_visible()
+            assert not visit.scrolls_sideways()
+            visit.page.click(".close")
+            expect(visit.page.locator(".panel")).to_be_hidden()
+            assert all(tile.bounding_box()["height"] >= 44 for tile in visit.page.locator(".tile").all())  # type: ignore[index]
+
+
+def test_dark_by_the_persons_system_and_by_the_switch(chromium: Browser, running_hub: RunningHub) -> None:
+    ground = "getComputedStyle(document.body).backgroundColor"
+    with Visit(chromium, running_hub.url, scheme="dark") as visit:
+        dark = visit.page.evaluate(ground)
+        visit.page.click(".theme")
+        visit.page.wait_for_selector("body:not(.body--dark) .card")
+        assert sum(map(int, re.findall(r"\d+", dark)[:3])) < 150
+        assert sum(map(int, re.findall(r"\d+", visit.page.evaluate(ground))[:3])) > 600

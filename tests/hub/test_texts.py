@@ -1,0 +1,86 @@
+"""The page's words and numbers, and the chart's options: pure functions."""
+
+import pytest
+
+from hub.page import chart
+from hub.page.numbers import number, shown
+from hub.page.texts import language_of, quality_text, unit_text, word
+from hub.store.querying import Point, Step, StreamNow
+from hub.values import Stored, exact_text
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen", "language"),
+    [
+        ("", None, "en"),
+        ("zh-CN,zh;q=0.9,en;q=0.8", None, "zh"),
+        ("en-GB,en;q=0.9,zh;q=0.8", None, "en"),
+        ("fr-FR,zh;q=0.5,en;q=0.4", None, "zh"),
+        ("de", None, "en"),
+        ("zh;q=x,en", None, "en"),
+        ("zh-CN", "en", "en"),
+        ("en", "zh", "zh"),
+        ("en", "klingon", "en"),
+    ],
+)
+def test_language(accept: str, chosen: str | None, language: str) -> None:
+    assert language_of(accept, chosen) == language
+
+
+def test_units_for_people() -> None:
+    assert [unit_text(unit, "en") for unit in ("mm[Hg]", "Cel", "/min", "%", "V.A", "kW.h", "1")] == [
+        "mmHg", "°C", "/min", "%", "VA", "kWh", "",
+    ]  # fmt: skip
+    assert unit_text("/min", "zh") == "次/分"
+    assert unit_text("mol/(m2.s)", "zh") == "mol/(m2.s)"
+
+
+def test_words_and_qualities() -> None:
+    assert word("offline", "zh") == "离线"
+    assert word("no answer from 10.0.0.7", "zh") == "no answer from 10.0.0.7"
+    assert quality_text(0x80, "en") == ""  # good, at an estimated time
+    assert quality_text(0x80 | 19, "zh") == "校验错误"
+
+
+@pytest.mark.parametrize(
+    ("value", "exponent", "unit", "text"),
+    [
+        (37.6, -2, "Cel", "37.60"),
+        (2.0, -2, "mmol/L", "2.00"),
+        (1200.0, 2, "1", "1200"),
+        (-0.05, -2, "1", "-0.05"),
+        (230.1999969482422, None, "V", "230.2"),
+        (-0.001, None, "A", "0.00"),
+        (12345.6, None, "W", "12,346"),
+        (97, None, "%", "97"),
+        (b"\x01", None, "1", "yes"),
+        ("open", None, "1", "open"),
+        (None, None, "V", "–"),
+    ],
+)
+def test_a_value_shows_the_decimals_it_is_worth(value: Stored, exponent: int | None, unit: str, text: str) -> None:
+    stream = StreamNow(1, "t", "m", unit, {}, Point(0, value, exponent, 0, False), 1)
+    assert shown(stream, "en") == text
+
+
+def test_numbers_of_no_known_unit_have_four_digits() -> None:
+    assert number(3.14159265, None) == "3.142"
+
+
+def test_exact_text_survives_every_three_digit_fraction() -> None:
+    for mantissa in range(-999, 1000):
+        sign = "-" if mantissa < 0 else ""
+        assert exact_text(mantissa / 100, -2) == f"{sign}{abs(mantissa) // 100}.{abs(mantissa) % 100:02d}"
+
+
+def test_silence_breaks_the_line() -> None:
+    steps = [Step(0, 1, 1, 1, 1), Step(5_000, 2, 2, 2, 1), Step(60_000, 3, 3, 3, 1)]
+    dots = chart.with_gaps(steps, 5_000, 15_000)
+    assert [(time, step.mean if step else None) for time, step in dots] == [
+        (2_500, 1), (7_500, 2), (12_500, None), (62_500, 3),
+    ]  # fmt: skip
+
+
+def test_the_summary_weighs_steps_by_their_counts() -> None:
+    assert chart.summary([Step(0, 1, 2, 3, 3), Step(5_000, 0, 10, 20, 1)]) == (0, 4, 20)
+    assert chart.summary([]) is None
