@@ -41,6 +41,7 @@ async def run(data: Path, *, host: str, port: int, mqtt_port: int) -> None:
                 group.create_task(_keep("ingest", (*where, "--mqtt-port", str(mqtt_port))), name="ingest"),
                 group.create_task(_keep("web", (*where, "--port", str(port))), name="web"),
             ]
+            logger.info("the hub's page is at http://%s:%d", host, port)
             await stop.wait()
             for task in tasks:
                 task.cancel()

@@ -56,4 +56,7 @@ def run(data: Path, *, host: str, port: int) -> None:
     if port_in_use(host, port):
         raise SetupError(f"port {port} on {host} is in use; choose another one with --port")
     logging.getLogger("nicegui").setLevel(logging.WARNING)
-    uvicorn.run(make_app(data), host=host, port=port, access_log=False, log_level="warning")
+    # Open pages hold their connections for as long as they live; they find us again after a restart.
+    uvicorn.run(
+        make_app(data), host=host, port=port, access_log=False, log_level="warning", timeout_graceful_shutdown=1
+    )

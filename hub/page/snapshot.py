@@ -21,11 +21,7 @@ class Snapshot:
     streams: Mapping[str, Sequence[StreamNow]]  # by thing
     intervals_ms: Mapping[int, float]  # by stream
     custody: Sequence[Custody]
-
-    @property
-    def stored(self) -> int:
-        """How many readings the store holds."""
-        return sum(stream.stored for streams in self.streams.values() for stream in streams)
+    stored: int  # readings
 
 
 class Snapshots:
@@ -56,6 +52,7 @@ class Snapshots:
             streams: dict[str, list[StreamNow]] = {}
             for stream in self._store.streams():
                 streams.setdefault(stream.thing, []).append(stream)
-            return Snapshot(self._store.gateways(), self._store.things(), streams, self._intervals, self._custody)
+            gateways, things, stored = self._store.gateways(), self._store.things(), self._store.stored()
+            return Snapshot(gateways, things, streams, self._intervals, self._custody, stored)
         except sqlite3.OperationalError:
             return None  # the page says so

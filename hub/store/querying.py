@@ -192,6 +192,12 @@ class Querying:
             )
         return made
 
+    def stored(self) -> int:
+        """How many readings the store holds."""
+        with self._open() as db:
+            count: int = db.execute("SELECT coalesce(sum(stored), 0) FROM latest").fetchone()[0]
+            return count
+
     def counters(self) -> dict[str, int]:
         """What became of the messages that ingest was sent."""
         with self._open() as db:
