@@ -4,6 +4,7 @@ Useful without our hub, and only as safe as that broker: a reading is delivered 
 """
 
 import asyncio
+import logging
 from collections.abc import Iterator
 
 from edge.outbox import Outbox, monotonic_ms
@@ -14,6 +15,8 @@ from protocols.reading import Reading
 from protocols.senml import encode_readings
 from protocols.topics import LANES
 from runtime.mqtt import Broker, Session, keep_session
+
+logger = logging.getLogger(__name__)
 
 
 class MqttUplink:
@@ -43,6 +46,17 @@ class MqttUplink:
         self.state.reason = ""
         for sender in self._outbox.senders.values():
             sender.connected()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._notice_end(session), name="uplink: end")
+            tasks.create_task(self._send_packs(session), name="uplink: packs")
+
+    @staticmethod
+    async def _notice_end(session: Session) -> None:
+        """Nothing is subscribed to; but a reader hears of a lost line at once, a publisher only when it gives up."""
+        async for message in session.messages():
+            logger.warning("%s: a message that nobody asked for", message.topic)
+
+    async def _send_packs(self, session: Session) -> None:
         while True:
             self._outbox.due.clear()
             sent = [await self._send_lane(session, lane) for lane in LANES]

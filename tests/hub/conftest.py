@@ -93,7 +93,7 @@ def end_hub(process: "subprocess.Popen[bytes]") -> None:
 
 @pytest.fixture(scope="session")
 def running_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
-    """A hub with two minutes of readings: heart rate 60.0 to 71.9 each second, active power from 900.2 W, 1.5 W more each second."""
+    """A hub with two minutes of readings, one each second: pulse from 60.0 by 0.1 /min, power from 900.2 by 1.5 W."""
     data = tmp_path_factory.mktemp("hub")
     port, mqtt_port = free_port(), free_port()
     process = start_hub(data, port, mqtt_port)

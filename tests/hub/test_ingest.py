@@ -14,7 +14,7 @@ from hub.store.querying import Querying
 from hub.store.schema import FILE, connect, prepare
 from protocols.reading import reading
 from runtime.broker import EmbeddedBroker
-from runtime.mqtt import Broker, Session, keep_session
+from runtime.mqtt import Broker, Message, Session, keep_session
 from runtime.process import die_with_parent, free_port
 from tests.hub.gateway import Gateway, body
 
@@ -143,3 +143,34 @@ def test_passwords_are_for_their_owner_alone_and_stay(data: Path) -> None:
     for bad in ("", "a b", "hub", "x" * 65, "é", "a/b"):
         with pytest.raises(SetupError):
             logins.gateway_password(data, bad)
+
+
+async def test_a_birth_that_was_missed_is_asked_for_again(data: Path) -> None:
+    """The renewed subscription on which ingest relies when a pack speaks of an alias that it does not know."""
+    port = free_port()
+    logins.gateway_password(data, "block-1")
+    broker = EmbeddedBroker(data / "broker", host="127.0.0.1", port=port, users=logins.users(data))
+    serving = asyncio.create_task(broker.run())
+    await asyncio.wait_for(broker.ready.wait(), 10)
+    seen: asyncio.Queue[Message] = asyncio.Queue()
+
+    async def listen(session: Session) -> None:
+        await session.subscribe("g/+/birth", qos=0)
+        renewed = False
+        async for message in session.messages():
+            seen.put_nowait(message)
+            if not renewed:
+                await session.subscribe("g/+/birth", qos=0)
+                renewed = True
+
+    gateway = Gateway(data, port)
+    hub = Broker("127.0.0.1", port, "hub-test", logins.HUB, logins.hub_password(data))
+    listening = asyncio.create_task(keep_session(hub, listen))
+    sending = asyncio.create_task(gateway.run())
+    try:
+        async with asyncio.timeout(10):
+            messages = [await seen.get(), await seen.get()]
+        assert messages[0].payload == messages[1].payload
+        assert messages[1].retained
+    finally:
+        await stopped(sending, listening, serving)
