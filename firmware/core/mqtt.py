@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     Result = TypeVar("Result")
 
 _ANSWER_S = 10  # within which a broker must answer, and take what is sent to it
+_MOST_UNANSWERED = 3  # pings
 _LONGEST_PACKET = 16384  # of what a device is sent
 
 
@@ -40,6 +41,7 @@ class MqttClient:
         self._writer: "asyncio.StreamWriter | None" = None
         self._sending = asyncio.Lock()
         self._last_id = 0
+        self._silence = 0  # pings since something was heard
         self._answers: "dict[int, asyncio.Event]" = {}  # packet id -> set by its PUBACK or SUBACK
         self._refused: "set[int]" = set()
 
@@ -64,12 +66,17 @@ class MqttClient:
 
     async def serve(self, on_message: "Callable[[str, bytes], None]") -> None:
         """Read packets and keep the connection alive until it fails. Raises MqttError. `on_message` must not block."""
-        pinging = asyncio.create_task(self._ping())
+        self._silence = 0
+        pinging = asyncio.create_task(self._ping(asyncio.current_task()))
         try:
             while True:
-                # Each ping is answered, so silence for longer than that means that the line is dead.
-                first, body = await _within(self._packet(), "the broker is silent", 2 * self._keepalive_s)
+                first, body = await self._packet()
+                self._silence = 0
                 await self._take(first, body, on_message)
+        except asyncio.CancelledError as error:
+            if self._silence > _MOST_UNANSWERED:
+                raise MqttError("the broker is silent") from error
+            raise
         finally:
             pinging.cancel()
 
@@ -124,13 +131,20 @@ class MqttClient:
         finally:
             del self._answers[number]
 
-    async def _ping(self) -> None:
+    async def _ping(self, serving: "asyncio.Task[None] | None") -> None:
+        """Ping twice in a keepalive interval; each one is answered, so after a few unanswered ones the line is dead."""
         while True:
             await asyncio.sleep(self._keepalive_s / 2)
+            self._silence += 1
             try:
-                await self._send(packets.PINGREQ)
+                if self._silence <= _MOST_UNANSWERED:
+                    await self._send(packets.PINGREQ)
+                    continue
             except MqttError:
-                return  # `serve` finds the same when it reads, and says so
+                self._silence = _MOST_UNANSWERED + 1
+            if serving is not None:
+                serving.cancel()
+            return
 
     async def _packet(self) -> "tuple[int, bytes]":
         first = (await self._read(1))[0]

@@ -46,4 +46,12 @@ document.addEventListener("click", (event) => {
 });
 
 setInterval(showAges, 1000);
-document.addEventListener("DOMContentLoaded", () => setTimeout(showAges, 300));
+document.addEventListener("DOMContentLoaded", () => {
+  setTimeout(showAges, 300);
+  // The frame's own notice of a lost connection knows one language a page route; ours has two.
+  const notice = document.querySelectorAll("#popup span");
+  if (KERB.language === "zh" && notice.length > 1) {
+    notice[notice.length - 2].textContent = "连接已断开";
+    notice[notice.length - 1].textContent = "正在重新连接…";
+  }
+});

@@ -126,6 +126,14 @@ async def test_a_lost_broker_ends_serving(tmp_path: Path) -> None:
     session.client.close()
 
 
+async def test_a_silent_broker_is_given_up() -> None:
+    async with fake_broker(CONNACK) as port:
+        session = Session(port, "a", "secret", keepalive_s=1)
+        async with session:
+            with pytest.raises(MqttError, match="silent"):
+                await asyncio.wait_for(session.serving, 5)
+
+
 async def test_nobody_listens() -> None:
     with pytest.raises(MqttError, match="no connection"):
         await Session(free_port(), "a", "secret").client.connect()

@@ -107,7 +107,6 @@ def running_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub
 
 async def _feed(data: Path, mqtt_port: int, now_ms: int) -> None:
     gateway = Gateway(data, mqtt_port)
-    task = asyncio.create_task(gateway.run())
     for second in range(120):
         at = now_ms - (119 - second) * 1000
         pulse = DecimalFraction(600 + second, -1)
@@ -117,7 +116,7 @@ async def _feed(data: Path, mqtt_port: int, now_ms: int) -> None:
             ("meter-1", reading("voltage", None, "V", 17, at)),
         ]
         gateway.put(body(made, tallies={"wearable-1": (2 * second + 2, second + 1)}))
-    await gateway.emptied()
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(gateway.run())
+        await gateway.emptied()
+        running.cancel()

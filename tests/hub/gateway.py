@@ -137,7 +137,9 @@ class Gateway:
     async def _send(self, session: Session) -> None:
         while True:
             for header in self._sender.due(_now()):
-                await session.publish(topics.up("g", ID, "bulk"), message(header, self._bodies[header.seq]))
+                made = self._bodies.get(header.seq)
+                if made:  # else its cursor came while we were sending those before it
+                    await session.publish(topics.up("g", ID, "bulk"), message(header, made))
             self._wake.clear()
             # Not wait_for: before Python 3.12 it can swallow a cancellation.
             with contextlib.suppress(TimeoutError):

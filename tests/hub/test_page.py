@@ -120,6 +120,7 @@ def test_chinese_by_the_browsers_language_and_by_the_switch(chromium: Browser, r
         assert visit.tile("wearable-1.heart_rate").split("\n")[:3] == ["心率", "71.9", "次/分"]
         assert visit.page.locator(".gateways").inner_text().strip() == "一号楼 · 在线"
         assert visit.page.evaluate("document.documentElement.lang") == "zh-CN"
+        assert visit.page.locator("#popup span").all_text_contents() == ["连接已断开", "正在重新连接…"]
         visit.page.click(".language")
         expect(visit.page.locator('[data-stream="wearable-1.heart_rate"] .tile-name')).to_have_text("Heart rate")
         assert visit.page.evaluate("document.documentElement.lang") == "en"
