@@ -89,10 +89,11 @@ async def gateway(directory: Path) -> AsyncIterator[tuple[Gateway, int]]:
         try:
             yield playing, port
         finally:
+            await playing.close()  # before the cancellation, which wait_for of Python 3.11 can swallow
             running.cancel()
             await asyncio.wait([running])
-            await playing.close()
-            assert running.cancelled()
+            if not running.cancelled():
+                assert running.exception()
 
 
 @asynccontextmanager
