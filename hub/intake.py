@@ -102,16 +102,31 @@ class Intake:
         if len(payload) > MAX_PACK_BYTES:
             raise DecodeError("pack", f"{len(payload)} bytes are too many")
         header, end = pack.decode_header(payload)
-        body = pack.decode_body(inflate(payload[end:], max_bytes=MAX_BODY_BYTES))
-        self._check(body)
         gateway, lane = sender
-        self._writer.check_pack(gateway, header, body)
+        body, reason = self._read_body(payload[end:])
+        if body is not None:
+            self._writer.check_pack(gateway, header, body)
         verdict = self._receiver(sender).offer(header)
         self._writer.count(f"packs_{verdict}")
         if verdict != STORE:
             return []
-        self._writer.write_pack(gateway, lane, header, body)
+        if body is not None:
+            self._writer.write_pack(gateway, lane, header, body)
+        else:
+            # It was damaged before it was sent, and would be so each time: refusing it would stop its lane for ever.
+            self._writer.count("packs_set_aside")
+            logger.error("%s/%s: pack %d/%d is set aside unread: %s", gateway, lane, header.epoch, header.seq, reason)
+            self._writer.set_aside(gateway, lane, header, payload, reason)
         return [header]
+
+    def _read_body(self, data: bytes) -> tuple[pack.Body | None, str]:
+        """The body, or None and the reason why it cannot be read."""
+        try:
+            body = pack.decode_body(inflate(data, max_bytes=MAX_BODY_BYTES))
+            self._check(body)
+        except DecodeError as error:
+            return None, str(error)
+        return body, ""
 
     @staticmethod
     def _check(body: pack.Body) -> None:

@@ -14,10 +14,11 @@ function ageText(seconds) {
   return Math.round(seconds / 86400) + UNITS.d;
 }
 
-// Late: four usual intervals (at least 15 s); silent: twelve (at least a minute). Deadbands make intervals uneven.
+// Late: four usual intervals; silent: twelve. A value within its deadband is only told once a minute, the gateway's
+// heartbeat, so that nothing is late before 75 seconds.
 function freshness(ageMs, intervalMs) {
-  if (ageMs > Math.max(60000, 12 * intervalMs)) return "silent";
-  return ageMs > Math.max(15000, 4 * intervalMs) ? "late" : "fresh";
+  if (ageMs > Math.max(180000, 12 * intervalMs)) return "silent";
+  return ageMs > Math.max(75000, 4 * intervalMs) ? "late" : "fresh";
 }
 
 function showAges() {

@@ -36,6 +36,12 @@ _WORDS = {
     "api": ("API", "接口"),
     "gateway offline": ("gateway offline", "网关离线"),
     "removed": ("removed", "已移除"),
+    # What gateways give as reasons, as far as they are fixed texts
+    "disconnected until its next measurement": ("disconnected until its next measurement", "已断开，等待下次测量"),
+    "disconnected": ("disconnected", "连接已断开"),
+    "no answer": ("no answer", "无应答"),
+    "no answer in time": ("no answer in time", "应答超时"),
+    "the device has left its broker": ("the device has left its broker", "设备已离开网关的消息代理"),
     "true": ("yes", "是"),
     "false": ("no", "否"),
 }

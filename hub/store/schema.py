@@ -67,6 +67,12 @@ CREATE TABLE lost (
     PRIMARY KEY (gateway, lane, epoch, seq, thing)
 ) WITHOUT ROWID;
 
+-- Packs of a good header whose body cannot be read: kept as they came, so that their lane goes on and nothing is lost.
+CREATE TABLE set_aside (
+    gateway TEXT NOT NULL, lane TEXT NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, stored_ms INTEGER NOT NULL,
+    reason TEXT NOT NULL, message BLOB NOT NULL, PRIMARY KEY (gateway, lane, epoch, seq)
+);
+
 -- What became of messages: births, packs by verdict, refused ones.
 CREATE TABLE counter (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
 

@@ -161,6 +161,15 @@ class Writer:
         self._db.executemany(_TALLY, tallies)
         losses = [(gateway, lane, header.epoch, header.seq, thing, *loss) for thing, loss in body.lost.items()]
         self._db.executemany(_LOST, losses)
+        self._move_cursor(gateway, lane, header)
+
+    def set_aside(self, gateway: str, lane: str, header: Header, message: bytes, reason: str) -> None:
+        """Keep a pack that cannot be read, as it came, and move the cursor past it."""
+        row = (gateway, lane, header.epoch, header.seq, self._clock(), reason, message)
+        self._db.execute("INSERT INTO set_aside VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        self._move_cursor(gateway, lane, header)
+
+    def _move_cursor(self, gateway: str, lane: str, header: Header) -> None:
         self._db.execute(_CURSOR, (gateway, lane, header.epoch, header.seq))
         first_epoch = header.oldest - header.oldest % (1 << 20)
         self._db.execute(_CLOSED, (gateway, lane, first_epoch, header.oldest))

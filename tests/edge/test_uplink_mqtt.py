@@ -16,7 +16,6 @@ from runtime.broker import EmbeddedBroker, User
 from runtime.mqtt import Broker, keep_session
 from runtime.process import free_port
 
-
 USERS = [User("gw-1", ["kerb/gw-1/+"], [], "secret"), User("listener", [], ["kerb/#"], "secret")]
 
 

@@ -102,17 +102,19 @@ def test_a_failed_commit_acknowledges_nothing_and_can_be_repeated(
 
 
 _HEADER = pack.encode_header(header(1))
+DAMAGED_PACKS = {
+    "a header alone": _HEADER,
+    "a body that is no deflate stream": _HEADER + b"\x00" * 40,
+    "a body that is cut off": message(header(1), body([("cuff-1", reading("systolic", 1, "mm[Hg]", 0, 1))]))[:-3],
+    "a body that is no pack": _HEADER + zlib.compress(b"\xa0"),
+    "a deflate bomb": _HEADER + zlib.compress(bytes(MAX_BODY_BYTES + 1)),
+    "a tally of no thing's id": message(header(1), body([], tallies={"a/b": (1, 1)})),
+    "a time before 1970": message(header(1), body([("cuff-1", reading("systolic", 1, "mm[Hg]", 0, -5))])),
+}
 BAD_MESSAGES = {
     "an empty pack": (UP, b""),
     "noise": (UP, bytes(range(256))),
-    "a header alone": (UP, _HEADER),
-    "a body that is no deflate stream": (UP, _HEADER + b"\x00" * 40),
-    "a body that is cut off": (UP, message(header(1), body([("cuff-1", reading("systolic", 1, "mm[Hg]", 0, 1))]))[:-3]),
-    "a body that is no pack": (UP, _HEADER + zlib.compress(b"\xa0")),
-    "a deflate bomb": (UP, _HEADER + zlib.compress(bytes(MAX_BODY_BYTES + 1))),
     "a pack that is too long": (UP, bytes(MAX_PACK_BYTES + 1)),
-    "a tally of no thing's id": (UP, message(header(1), body([], tallies={"a/b": (1, 1)}))),
-    "a time before 1970": (UP, message(header(1), body([("cuff-1", reading("systolic", 1, "mm[Hg]", 0, -5))]))),
     "an unknown lane": (f"g/{ID}/up/fast", message(header(1), body([]))),
     "an id with a space": ("g/a b/up/bulk", message(header(1), body([]))),
     "a birth that is no JSON": (f"g/{ID}/birth", b"{"),
@@ -132,6 +134,21 @@ def test_what_is_malformed_is_counted_and_harms_nothing(intake: Intake, querying
     assert querying.counters()["malformed"] == 1
     assert heard(answer.publish[CURSOR]) == {EPOCH: 1}  # its neighbour in the batch is stored
     assert stored(querying) == 1
+
+
+@pytest.mark.parametrize("name", DAMAGED_PACKS)
+def test_a_damaged_pack_is_kept_as_it_came_and_its_lane_goes_on(
+    intake: Intake, writer: Writer, querying: Querying, name: str
+) -> None:
+    intake.take([BORN])
+    damaged = Message(UP, DAMAGED_PACKS[name], False)
+    answer = intake.take([damaged, packed(2)])
+    assert heard(answer.publish[CURSOR]) == {EPOCH: 2}
+    assert stored(querying) == 1
+    assert querying.counters()["packs_set_aside"] == 1
+    assert heard(intake.take([damaged]).publish[CURSOR]) == {EPOCH: 2}
+    kept = writer._db.execute("SELECT epoch, seq, message FROM set_aside").fetchall()
+    assert [tuple(row) for row in kept] == [(EPOCH, 1, DAMAGED_PACKS[name])]
 
 
 def test_a_will_or_an_emptied_birth_takes_the_gateway_offline(intake: Intake, querying: Querying) -> None:
