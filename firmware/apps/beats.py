@@ -43,6 +43,10 @@ class BeatFinder:
         self._period_16 = 16000 // samples_per_s
         self._gain = _MEAN_MS // _SMOOTH_MS
         self._number = 0
+        self._smooth: "_MovingSum | None" = None
+        self._mean: "_MovingSum | None" = None
+        self._up_16: "int | None" = None
+        self._started = self._top = self._size = self._last = 0
         self._restart()
 
     @property
@@ -82,11 +86,11 @@ class BeatFinder:
         return milliseconds * self._samples_per_s // 1000
 
     def _restart(self) -> None:
-        self._smooth: "_MovingSum | None" = None
-        self._mean: "_MovingSum | None" = None
+        self._smooth = None
+        self._mean = None
         self._started = self._number
         self._beat_16 = self.time_16
-        self._up_16: "int | None" = None
+        self._up_16 = None
         self._size = self._top = self._last = 0
 
     def _wait(self, excess: int) -> None:

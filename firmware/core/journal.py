@@ -108,7 +108,7 @@ class Journal:
         """The packs of the epoch up to this seq are in the gateway's keeping."""
         self._released[epoch] = max(upto, self._released.get(epoch, 0))
         runs = [run for run in self._gaps.get(epoch, ()) if run[1] > upto]
-        if not runs and self._gaps.pop(epoch, None):
+        if not runs and self._gaps.pop(epoch, []):
             os.unlink(self._gap_path(epoch))
         elif runs:
             self._gaps[epoch] = runs

@@ -6,10 +6,14 @@ unix_ms() (None while the board has no wall clock), random_bits(count), storage(
 
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _PORTS = {"linux": "firmware.hal.sim", "darwin": "firmware.hal.sim"}
 
 
-def port():  # type: ignore[no-untyped-def]  # a module; the docstring above is its type
+def port() -> "Any":
     """The port of the board that this runs on."""
     name = _PORTS[sys.platform]
     __import__(name)

@@ -23,12 +23,12 @@ def on_falling(pin: int, callback: "Callable[[], None]") -> None:
 
 def ticks_ms() -> int:
     """A counter of milliseconds that wraps; only `ticks_diff` may compare two of its values."""
-    return int(time.ticks_ms())
+    return int(time.ticks_ms())  # type: ignore[attr-defined]  # MicroPython's
 
 
 def ticks_diff(after: int, before: int) -> int:
     """Milliseconds between two values of `ticks_ms`."""
-    return int(time.ticks_diff(after, before))
+    return int(time.ticks_diff(after, before))  # type: ignore[attr-defined]  # MicroPython's
 
 
 def unix_ms() -> "int | None":
