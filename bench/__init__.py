@@ -1,0 +1,1 @@
+"""Benchmarks: one file each, each prints one JSON line. Run by `./kerb bench NAME`."""
