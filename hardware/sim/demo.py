@@ -13,7 +13,7 @@ from types import FrameType
 
 from hardware.sim.block import Block, BlockError
 from hardware.sim.report import Report, balanced, report
-from hardware.sim.screen import PlainScreen, RichScreen, Screen
+from hardware.sim.screen import PlainScreen, RichScreen, Screen, word
 from runtime.process import port_in_use
 
 _DRAIN_S = 20.0
@@ -56,7 +56,7 @@ def _run(block: Block, seconds: float | None, report_file: Path | None) -> int:
                 _start(block, screen)
                 _watch(block, screen, seconds)
             except _Stopped:
-                screen.say("stopping")
+                screen.say(word("stopping"))
             if report_file is None:
                 return 0
             made = _settle(block, screen)
@@ -70,28 +70,28 @@ def _run(block: Block, seconds: float | None, report_file: Path | None) -> int:
 
 
 def _start(block: Block, screen: Screen) -> None:
-    screen.say("starting the hub")
+    screen.say(word("starting {}", "hub"))
     block.start("hub")
     for name in block.children:  # devices and gateway need not wait for the hub: that is the point of them
         if name != "hub":
-            screen.say(f"starting {name}")
+            screen.say(word("starting {}", name))
             block.start(name)
     block.wait_for_hub()
-    screen.say(f"the hub's page: http://127.0.0.1:{block.hub_port}")
+    screen.say(word("page {}", f"http://127.0.0.1:{block.hub_port}"))
 
 
 def _watch(block: Block, screen: Screen, seconds: float | None) -> None:
     end = None if seconds is None else time.monotonic() + seconds
     while end is None or time.monotonic() < end:
         for name in block.restart_dead():
-            screen.say(f"{name} had ended and was started again; its log ends:\n{block.tail(name, 5)}")
+            screen.say(f"{word('restarted {}', name)}\n{block.tail(name, 5)}")
         screen.show(block.gateway(), block.hub("/api/v1/custody"))
         time.sleep(1.0 if end is None else max(0.0, min(1.0, end - time.monotonic())))
 
 
 def _settle(block: Block, screen: Screen) -> Report:
     """End the devices, let what is under way arrive, and take the account of it."""
-    screen.say("ending the devices and letting their last readings arrive")
+    screen.say(word("settling"))
     block.stop_devices()
     deadline = time.monotonic() + _DRAIN_S
     while True:

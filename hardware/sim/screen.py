@@ -1,25 +1,60 @@
-"""What a person sees of a running block: a live table in a terminal, plain lines elsewhere."""
+"""What a person sees of a running block: a live table in a terminal, plain lines elsewhere; in English or Chinese."""
 
+import os
 import time
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from hardware.catalogue import catalogue
 from hardware.sim.block import THINGS, Block
 from hardware.sim.report import by_thing
 
 _LINES_EVERY_S = 5.0
-_SHOWN = {
+_SHOWN = {  # thing -> the metric that its line shows
     "wearable-1": "heart_rate",
     "meter-1": "active_power",
     "cuff-1": "systolic",
     "oximeter-1": "oxygen_saturation",
     "gps-1": "latitude",
 }
-_UNITS = {"/min": "/min", "mm[Hg]": "mmHg", "deg": "°"}
+_UNITS = {"mm[Hg]": "mmHg", "deg": "°"}
+_COUNTS = ("read", "suppressed", "buffered", "stored")
+_WORDS = {
+    "device": ("device", "设备"), "state": ("state", "状态"), "last": ("last reading", "最近读数"),
+    "age": ("age", "时间"),
+    "read": ("read", "已读"), "suppressed": ("suppressed", "已抑制"), "buffered": ("buffered", "缓存中"),
+    "stored": ("stored", "已存储"), "online": ("online", "在线"), "offline": ("offline", "离线"),
+    "waiting": ("waiting", "等待中"), "starting": ("starting", "启动中"), "ends": ("Ctrl-C ends it", "按 Ctrl-C 结束"),
+    "starting {}": ("starting {}", "正在启动 {}"), "page {}": ("the hub's page: {}", "中心页面：{}"),
+    "stopping": ("stopping", "正在停止"),
+    "settling": (
+        "ending the devices and letting their last readings arrive", "正在结束各设备，等待最后的读数到达"
+    ),
+    "restarted {}": (
+        "{} had ended and was started again; the end of its log:", "{} 已退出并重新启动；其日志末尾："
+    ),
+}  # fmt: skip
+
+
+def word(key: str, *values: object, environ: Mapping[str, str] = os.environ) -> str:
+    """A text in the language of the person's locale: Chinese where it says zh, else English."""
+    locale = environ.get("LC_ALL") or environ.get("LC_MESSAGES") or environ.get("LANG") or ""
+    return _WORDS[key][locale.startswith("zh")].format(*values)
+
+
+class Row(NamedTuple):
+    """One device's line, as text; `state` as the gateway gives it."""
+
+    thing: str
+    state: str
+    last: str
+    age: str
+    counts: tuple[str, ...]
 
 
 class Screen(Protocol):
@@ -36,22 +71,30 @@ class Screen(Protocol):
         """Show how the devices are."""
 
 
-def rows(gateway: Any, hub: Any) -> list[tuple[str, str, str, str, str, str, str]]:
-    """Per device: id, state, last reading, its age, read, stored, buffered."""
-    made = []
+def rows(gateway: Any, hub: Any) -> list[Row]:
+    """The lines, from the gateway's /status.json and the hub's /api/v1/custody; None where one does not answer."""
     stored_there = by_thing(hub)
+    made = []
     for thing in THINGS:
         ours = (gateway or {}).get("things", {}).get(thing, {})
         theirs = stored_there.get(thing, {})
-        last = ours.get("last", {}).get(_SHOWN[thing])
-        text = age = "–"
-        if last:
-            metric = _SHOWN[thing].replace("_", " ")
-            text = f"{metric} {last['text'] or last['quality']} {_UNITS.get(last['unit'], last['unit'])}"
-            age = f"{max(0.0, time.time() - last['time_ms'] / 1000):.0f} s"
-        counts = (str(ours.get("read", 0)), str(theirs.get("stored", 0)), str(ours.get("buffered", 0)))
-        made.append((thing, ours.get("state", "starting"), text, age, *counts))
+        last, age = _last(thing, ours)
+        counts = {**ours, "stored": theirs.get("stored", 0)}
+        made.append(
+            Row(thing, ours.get("state", "starting"), last, age, tuple(str(counts.get(key, 0)) for key in _COUNTS))
+        )
     return made
+
+
+def _last(thing: str, ours: Any) -> tuple[str, str]:
+    metric = _SHOWN[thing]
+    last = ours.get("last", {}).get(metric)
+    if not last:
+        return "–", "–"
+    name = catalogue()[ours["model"]].metrics[metric].name
+    title = name.zh if word("device") != "device" else name.en
+    value = f"{last['text']} {_UNITS.get(last['unit'], last['unit'])}" if last["text"] else last["quality"]
+    return f"{title} {value}", f"{max(0.0, time.time() - last['time_ms'] / 1000):.0f} s"
 
 
 class PlainScreen:
@@ -77,8 +120,9 @@ class PlainScreen:
         if time.monotonic() - self._shown_s < _LINES_EVERY_S:
             return
         self._shown_s = time.monotonic()
-        for thing, state, text, age, read, stored, buffered in rows(gateway, hub):
-            print(f"{thing:12} {state:8} {text:34} {age:>5} ago  read {read} stored {stored} buffered {buffered}")
+        for row in rows(gateway, hub):
+            counts = " ".join(f"{word(key)} {count}" for key, count in zip(_COUNTS, row.counts, strict=True))
+            print(f"{row.thing:12} {word(row.state):8} {row.last:34} {row.age:>5}  {counts}")
         print(flush=True)
 
 
@@ -87,8 +131,7 @@ class RichScreen:
 
     def __init__(self, block: Block):
         self._block = block
-        self._console = Console()
-        self._live = Live(console=self._console, refresh_per_second=4, transient=False)
+        self._live = Live(console=Console(), refresh_per_second=4)
         self._said: list[str] = []
 
     def __enter__(self) -> Self:
@@ -108,15 +151,15 @@ class RichScreen:
     def show(self, gateway: Any, hub: Any) -> None:
         """The table of the devices."""
         table = Table(
-            title=f"Kerb · http://127.0.0.1:{self._block.hub_port} · Ctrl-C ends it",
+            title=f"Kerb · http://127.0.0.1:{self._block.hub_port} · {word('ends')}",
             caption=self._said[-1] if self._said else None,
         )
-        table.add_column("device")
-        table.add_column("state")
-        table.add_column("last reading")
-        for heading in ("age", "read", "stored", "buffered"):
-            table.add_column(heading, justify="right")
+        for heading in ("device", "state", "last"):
+            table.add_column(word(heading))
+        for heading in ("age", *_COUNTS):
+            table.add_column(word(heading), justify="right")
         colours = {"online": "green", "offline": "red"}
-        for thing, state, *rest in rows(gateway, hub):
-            table.add_row(thing, f"[{colours.get(state, 'yellow')}]{state}[/]", *rest)
+        for row in rows(gateway, hub):
+            state = f"[{colours.get(row.state, 'yellow')}]{word(row.state)}[/]"
+            table.add_row(row.thing, state, row.last, row.age, *row.counts)
         self._live.update(table, refresh=True)
