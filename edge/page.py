@@ -31,11 +31,14 @@ _TEXTS = {
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;margin:0;padding:1rem;background:#f6f7f9;color:#1b2430}
 h1{font-size:1.25rem;margin:0 0 .25rem}p{margin:.25rem 0 1rem;color:#5b6675}
-article{background:#fff;border-radius:12px;padding: .75rem 1rem;margin:0 0 .75rem;box-shadow:0 1px 2px #0002}
+article{background:#fff;border-radius:12px;padding: .75rem 1rem;box-shadow:0 1px 2px #0002}
 b.online{color:#0a7d43}b.offline{color:#b3261e}b.waiting{color:#8a5a00}
-.values{display:flex;flex-wrap:wrap;gap:.25rem 1.25rem;font-variant-numeric:tabular-nums}
+.values{display:grid;grid-template-columns:repeat(auto-fill,minmax(9rem,1fr));gap:.5rem;margin:.5rem 0}
+.values span{display:block;color:#5b6675;font-size:.8rem}.values strong{font-variant-numeric:tabular-nums}
+main{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(22rem,100%),1fr));gap:.75rem}
 .counts{color:#5b6675;font-size:.85rem}
-@media(prefers-color-scheme:dark){body{background:#12161c;color:#e6eaf0}article{background:#1c222b}p,.counts{color:#9aa5b4}}
+@media(prefers-color-scheme:dark){body{background:#12161c;color:#e6eaf0}article{background:#1c222b}
+p,.counts,.values span{color:#9aa5b4}}
 """
 
 
@@ -71,6 +74,7 @@ class Page:
 
     def status(self) -> dict[str, Any]:
         """Everything the page shows. Per thing: read = suppressed + handed over + buffered + evicted."""
+        names = {(stream.thing, stream.metric): stream.name for stream in self._pipeline.streams}
         totals = self._outbox.tally.totals()
         buffered = self._outbox.buffered()
         pending = self._pipeline.pending()
@@ -89,6 +93,7 @@ class Page:
                 "counters": dict(state.counters),
                 "last": {
                     metric: {
+                        "name": names[thing, metric].model_dump(),
                         "text": to_text(reading.value),
                         "unit": reading.unit,
                         "quality": quality_name(reading.quality),
@@ -129,8 +134,9 @@ def render(status: dict[str, Any], name: dict[str, str], languages: list[str]) -
     articles = []
     for thing, row in status["things"].items():
         values = "".join(
-            f"<span>{escape(metric)} <b>{escape(last['text'] or '–')}</b> {escape(last['unit'])}</span>"
-            for metric, last in row["last"].items()
+            f"<div><span>{escape(' '.join(last['name'][language] for language in languages))}</span>"
+            f"<strong>{escape(last['text'] or last['quality'])} {escape(last['unit'])}</strong></div>"
+            for last in row["last"].values()
         )
         title = " ".join(row["name"][language] for language in languages)
         articles.append(
@@ -147,5 +153,6 @@ def render(status: dict[str, Any], name: dict[str, str], languages: list[str]) -
         f'<!doctype html><html lang="{languages[0]}"><meta charset="utf-8"><meta http-equiv="refresh" content="2">'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(heading)}</title>'
         f"<style>{_STYLE}</style><h1>{escape(heading)} · {escape(status['gateway'])}</h1>"
-        f'<p>{say("uplink")}: <b class="{state}">{say(state)}</b> {escape(line["reason"])}</p>' + "".join(articles)
+        f'<p>{say("uplink")}: <b class="{state}">{say(state)}</b> {escape(line["reason"])}</p>'
+        f"<main>{''.join(articles)}</main>"
     )

@@ -1,0 +1,80 @@
+"""The gateway's local page: what a technician sees, in both languages, and metrics that Prometheus can read."""
+
+import re
+
+from edge.metrics import exposition
+from edge.page import render
+
+STATUS = {
+    "gateway": "gw-1",
+    "things": {
+        "meter-1": {
+            "name": {"en": "Energy meter", "zh": "电能表"},
+            "state": "offline",
+            "reason": 'no answer from <10.0.0.1> & "port"',
+            "read": 10,
+            "suppressed": 4,
+            "buffered": 6,
+            "evicted": 0,
+            "counters": {"timeouts": 3},
+            "last": {
+                "voltage": {
+                    "name": {"en": "Voltage", "zh": "电压"},
+                    "text": "230.20",
+                    "unit": "V",
+                    "quality": "good",
+                    "time_ms": 0,
+                },
+                "current": {
+                    "name": {"en": "Current", "zh": "电流"},
+                    "text": "",
+                    "unit": "A",
+                    "quality": "bad: timeout",
+                    "time_ms": 0,
+                },
+            },
+        }
+    },
+    "counters": {"connect_failures": 2},
+    "uplink": {"online": False, "reason": "connection refused", "sessions": 1, "packs_sent": 7, "backfill_sent": 0},
+    "outbox": {"epoch": 1, "bytes": 512, "commits": 9, "commit_ms": 1.5, "failure": ""},
+    "parts": {"uplink": {"running": True, "restarts": 2, "reason": ""}},
+}
+NAME = {"en": "Home", "zh": "家"}
+
+
+def test_the_page_in_each_language_and_in_both():
+    english = render(STATUS, NAME, ["en"])
+    chinese = render(STATUS, NAME, ["zh"])
+    both = render(STATUS, NAME, ["en", "zh"])
+    for text in ("Energy meter", "Voltage", "230.20 V", "bad: timeout", "offline", "connection refused"):
+        assert text in english
+    for text in ("电能表", "电压", "230.20 V", "离线", "家"):
+        assert text in chinese
+        assert text in both
+    assert "电" not in english
+
+
+def test_what_comes_from_outside_is_escaped():
+    page = render(STATUS, NAME, ["en"])
+    assert "<10.0.0.1>" not in page
+    assert "&lt;10.0.0.1&gt; &amp;" in page
+
+
+def test_metrics_are_prometheus_text():
+    text = exposition(STATUS)
+    sample = re.compile(r'^[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? -?[0-9.e+-]+$')
+    lines = text.splitlines()
+    assert all(line.startswith(("# HELP ", "# TYPE ")) or sample.match(line) for line in lines)
+    for line in (
+        'kerb_readings_read{thing="meter-1"} 10',
+        'kerb_readings_buffered{thing="meter-1"} 6',
+        'kerb_events{thing="meter-1",event="timeouts"} 3',
+        'kerb_events{thing="",event="connect_failures"} 2',
+        "kerb_uplink_online 0",
+        "kerb_outbox_commit_ms 1.5",
+        'kerb_part_restarts{part="uplink"} 2',
+    ):
+        assert line in lines
+    typed = [line.split()[2] for line in lines if line.startswith("# TYPE ")]
+    assert len(typed) == len(set(typed))
