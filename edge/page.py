@@ -135,7 +135,7 @@ def render(status: dict[str, Any], name: dict[str, str], languages: list[str]) -
     for thing, row in status["things"].items():
         values = "".join(
             f"<div><span>{escape(' '.join(last['name'][language] for language in languages))}</span>"
-            f"<strong>{escape(last['text'] or last['quality'])} {escape(last['unit'])}</strong></div>"
+            f"<strong>{escape(last['text'] or last['quality'])} {escape(last['unit'].removeprefix('1'))}</strong></div>"
             for last in row["last"].values()
         )
         title = " ".join(row["name"][language] for language in languages)
