@@ -41,6 +41,7 @@ else:
     Release = namedtuple("Release", ("epoch", "upto"))
 
 _COUNTER_BITS = 20
+_UNHEARD_EPOCHS = 32
 
 # What a receiver does with an offered pack. Each is answered with the cursor, STORE only after the commit.
 STORE = "store"
@@ -192,19 +193,20 @@ class Receiver:
     def __init__(self) -> None:
         self._committed: dict[int, int] = {}
         self._accepted: dict[int, int] = {}
-        self._oldest: dict[int, int] = {}  # incarnation -> oldest epoch that its sender still has open
-        self._incarnation: int | None = None
+        self._oldest: int | None = None  # the oldest epoch that the sender has open, by its last header
 
     def restore(self, stored: dict[int, int]) -> None:
-        """The cursor found in storage at start: per epoch the highest seq stored."""
+        """The cursor found in storage at start: per epoch the highest seq stored, of every epoch that ever was.
+
+        None may be left out: a sender that crashed before its deletions were on disk offers packs of an epoch again that
+        it had called finished.
+        """
         self._committed = dict(stored)
         self._accepted = dict(stored)
 
     def offer(self, header: "Header") -> str:
         """STORE: write it, together with the cursor, in one transaction, then call `stored`. Else only answer."""
-        incarnation = incarnation_of(header.epoch)
-        if header.epoch < self._oldest.get(incarnation, 0):
-            return DUPLICATE
+        self._oldest = header.oldest
         accepted = self._accepted.get(header.epoch, 0)
         if header.seq <= accepted:
             return DUPLICATE
@@ -217,20 +219,28 @@ class Receiver:
 
     def stored(self, header: "Header") -> None:
         """The pack and its place in the cursor are committed."""
-        incarnation = incarnation_of(header.epoch)
-        self._incarnation = incarnation
         self._committed[header.epoch] = max(header.seq, self._committed.get(header.epoch, 0))
-        if header.oldest > self._oldest.get(incarnation, 0):
-            self._oldest[incarnation] = header.oldest
-            for stored in (self._committed, self._accepted):
-                for epoch in [e for e in stored if incarnation_of(e) == incarnation and e < header.oldest]:
-                    del stored[epoch]
 
     def rolled_back(self) -> None:
         """The commit failed: what was accepted since the last one must be offered again."""
         self._accepted = dict(self._committed)
 
     def cursor(self) -> dict[int, int]:
-        """What to publish: per open epoch of the sender's present incarnation the highest seq committed."""
-        present = self._incarnation
-        return {e: seq for e, seq in self._committed.items() if present is None or incarnation_of(e) == present}
+        """What to publish: per epoch that the sender has open the highest seq committed.
+
+        As long as it has not been heard, the newest epochs of each of its incarnations.
+        """
+        if self._oldest is not None:
+            return {
+                epoch: seq
+                for epoch, seq in self._committed.items()
+                if epoch >= self._oldest and incarnation_of(epoch) == incarnation_of(self._oldest)
+            }
+        newest: dict[int, int] = {}
+        counts: dict[int, int] = {}
+        for epoch in sorted(self._committed, reverse=True):
+            incarnation = incarnation_of(epoch)
+            counts[incarnation] = counts.get(incarnation, 0) + 1
+            if counts[incarnation] <= _UNHEARD_EPOCHS:
+                newest[epoch] = self._committed[epoch]
+        return newest

@@ -38,7 +38,17 @@ else:
 
 _MAX_BYTES = 65536
 _MAX_NUMBER = 1 << 53
+_MAX_LOST = 1 << 31
 _MAX_FLOAT = 1.7976931348623157e308
+
+
+class BodyError(DecodeError):
+    """A device's pack of a sound `header` whose body cannot be read: it gives up `count` readings (about)."""
+
+    def __init__(self, header: "Header", count: int, reason: str):
+        super().__init__("SenML pack", reason)
+        self.header = header
+        self.count = count
 
 
 def encode_readings(base_name: str, readings: "Sequence[Reading]") -> str:
@@ -101,7 +111,9 @@ def encode_pack(header: "Header", body: str, sent_ms: int) -> bytes:
 
 
 def decode_pack(data: bytes, device: str) -> "DevicePack":
-    """A device's pack. Raises DecodeError, also when its base name is not the device's own."""
+    """A device's pack. Raises DecodeError, also when its base name is not the device's own; BodyError if only what
+    stands under its header is wrong.
+    """
     records = _records(data)
     first = records[0]
     epoch, seq, base, oldest = [_whole(first, label) for label in ("epoch", "seq", "base", "oldest")]
@@ -110,10 +122,20 @@ def decode_pack(data: bytes, device: str) -> "DevicePack":
     if first.get("bn") != device + "/":
         raise DecodeError("SenML pack", f"its base name is not {device}/")
     header = Header(epoch, seq, base, oldest, first.get("backfill") is True)
+    try:
+        return _read_pack(header, records)
+    except DecodeError as error:
+        raise BodyError(header, len(records), str(error)) from error
+
+
+def _read_pack(header: "Header", records: "list[dict[str, Any]]") -> "DevicePack":
+    first = records[0]
     lost = first.get("lost", 0)
     sent_ms = None if "bt" in first or lost else first.get("sent")
-    if not _is_integer(lost) or not 0 <= lost < _MAX_NUMBER or not (sent_ms is None or _is_integer(sent_ms)):
-        raise DecodeError("SenML pack", "lost or sent is not a number")
+    if not _is_integer(lost) or not 0 <= lost < _MAX_LOST:
+        raise DecodeError("SenML pack", "lost is not a number, or out of range")
+    if not (sent_ms is None or (_is_integer(sent_ms) and abs(sent_ms) < _MAX_NUMBER)):
+        raise DecodeError("SenML pack", "sent is not a number, or out of range")
     base_ms = _milliseconds(first["bt"] if "bt" in first else first.get("mono", 0), "base time")
     return DevicePack(header, [] if lost else [_read(record, base_ms) for record in records], sent_ms, lost)
 
@@ -149,11 +171,16 @@ def _is_integer(item: object) -> bool:
     return isinstance(item, int) and item is not True and item is not False
 
 
+def _is_text(item: object) -> bool:
+    """Text that can be written down: an escape may also give half a character, which is not Unicode."""
+    return type(item) is str and not any("\ud800" <= character <= "\udfff" for character in item)
+
+
 def _read(record: "dict[str, Any]", base_ms: int) -> "Reading":
     name = record.get("n")
     unit = record.get("u", "")
     quality = record.get("q", GOOD)
-    if not isinstance(name, str) or not isinstance(unit, str) or not _is_integer(quality) or not 0 <= quality < 256:
+    if not _is_text(name) or not _is_text(unit) or not _is_integer(quality) or not 0 <= quality < 256:
         raise DecodeError("SenML record", "name, unit or quality is not of its type")
     time_ms = base_ms + _milliseconds(record.get("t", 0), f"time of {name}")
     return Reading(name, _read_value(record, name), unit, quality, time_ms)
@@ -167,10 +194,22 @@ def _read_value(record: "dict[str, Any]", name: str) -> "Value":
         raise DecodeError("SenML record", f"{name} has two values")
     value = record[labels[0]]
     if labels[0] == "v":
-        return value if _is_integer(value) else _decimal(value, f"value of {name}")
-    if type(value) is not (str if labels[0] == "vs" else bool):
+        return _read_number(value, name)
+    if not (_is_text(value) if labels[0] == "vs" else isinstance(value, bool)):
         raise DecodeError("SenML record", f"value of {name} is not of its type")
     return value
+
+
+def _read_number(number: object, name: str) -> "Value":
+    """A value of 64 bits or fewer as it is; one with more digits than that, or with an exponent, as a float."""
+    value = number if _is_integer(number) else _decimal(number, f"value of {name}")
+    digits = value.mantissa if isinstance(value, DecimalFraction) else value
+    if not isinstance(digits, float) and abs(digits) < 1 << 63:  # type: ignore[operator]
+        return value  # type: ignore[return-value]
+    wide = float(str(number))
+    if not -_MAX_FLOAT <= wide <= _MAX_FLOAT:
+        raise DecodeError("SenML record", f"value of {name} is beyond all range")
+    return wide
 
 
 def _decimal(number: object, subject: str) -> "DecimalFraction | float":

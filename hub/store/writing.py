@@ -53,7 +53,6 @@ _CURSOR = """
 INSERT INTO cursor (gateway, lane, epoch, seq) VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)
 """
-_CLOSED = "DELETE FROM cursor WHERE gateway = ? AND lane = ? AND epoch >= ? AND epoch < ?"
 _TALLY = """
 INSERT INTO tally (gateway, epoch, thing, read, suppressed) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET read = max(read, excluded.read), suppressed = max(suppressed, excluded.suppressed)
@@ -171,8 +170,6 @@ class Writer:
 
     def _move_cursor(self, gateway: str, lane: str, header: Header) -> None:
         self._db.execute(_CURSOR, (gateway, lane, header.epoch, header.seq))
-        first_epoch = header.oldest - header.oldest % (1 << 20)
-        self._db.execute(_CLOSED, (gateway, lane, first_epoch, header.oldest))
 
     def _write_column(self, column: Column, stream: int, thing: str, *, backfill: bool) -> None:
         rows = [

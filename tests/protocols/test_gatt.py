@@ -52,6 +52,11 @@ SHAPES = {
         st.tuples(st.integers(1, 6), st.integers(0, 6), st.integers(1, 2)).map(bytes),
         st.binary(max_size=4) | DATES,
     ).map(b"".join),
+    # Without the date's flag
+    0x2A9C: st.tuples(
+        st.integers(0, 0x1FFF).map(lambda flags: (flags & ~2).to_bytes(2, "little")),
+        st.binary(min_size=24, max_size=24),
+    ).map(b"".join),
 }
 
 
