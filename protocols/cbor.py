@@ -158,8 +158,8 @@ def _read(data: bytes, start: int, depth: int) -> "tuple[Any, int]":
     if major == 3:
         try:
             return bytes(_take(data, start, number)).decode(), start + number
-        except UnicodeError as error:
-            raise DecodeError("CBOR", "text is not UTF-8") from error
+        except UnicodeError:
+            raise DecodeError("CBOR", "text is not UTF-8") from None
     if major == 6:
         return _read_tagged(data, number, start, depth)
     if major == 7:

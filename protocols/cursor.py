@@ -26,7 +26,7 @@ def decode(data: bytes) -> tuple[str, dict[int, int]]:
         session = message["session"]
         stored = {int(epoch): seq for epoch, seq in message["epochs"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DecodeError("cursor", f"not a cursor message: {error}") from error
+        raise DecodeError("cursor", f"not a cursor message: {error}") from None
     if not isinstance(session, str):
         raise DecodeError("cursor", "the session is not text")
     for epoch, seq in stored.items():

@@ -217,6 +217,10 @@ class Receiver:
         self._accepted[header.epoch] = header.seq
         return STORE
 
+    def withdraw(self, header: "Header") -> None:
+        """The pack that was just accepted could not be taken after all: it must be offered again."""
+        self._accepted[header.epoch] = header.seq - 1
+
     def stored(self, header: "Header") -> None:
         """The pack and its place in the cursor are committed."""
         self._committed[header.epoch] = max(header.seq, self._committed.get(header.epoch, 0))

@@ -45,6 +45,7 @@ else:
 
 VERSION = 1
 _MAX_NUMBER = 1 << 53
+_MAX_EXPONENT = 128  # of a decimal fraction; reckoning with a much larger one would take for ever
 
 # How a column's values are written
 _INTEGER, _FLOAT, _DECIMAL, _ANY = range(4)
@@ -161,8 +162,8 @@ def _read_column(item: "Any") -> "Column":
         time += delta
         times.append(time)
     values = _read_values(kind, content)
-    qualities = [quality] * len(times) if type(quality) is int and 0 <= quality < 256 else quality
-    if not isinstance(qualities, (bytes, list)) or not len(times) == len(qualities) == len(values) > 0:
+    qualities = bytes([quality]) * len(times) if type(quality) is int and 0 <= quality < 256 else quality
+    if not isinstance(qualities, bytes) or not len(times) == len(qualities) == len(values) > 0:
         raise DecodeError("column", f"of alias {alias}: times, qualities and values differ in number")
     return Column(alias, times, list(qualities), values)
 
@@ -176,13 +177,15 @@ def _read_values(kind: "Any", content: "Any") -> "list[Value]":
         return content
     if kind == _DECIMAL and isinstance(content, list) and len(content) == 2:
         exponent, mantissas = content
-        if type(exponent) is int and abs(exponent) < 128 and _is_block(mantissas, int):
+        if type(exponent) is int and abs(exponent) < _MAX_EXPONENT and _is_block(mantissas, int):
             return [DecimalFraction(mantissa, exponent) for mantissa in mantissas]
     raise DecodeError("column", f"values are not of kind {kind}")
 
 
 def _is_value(item: "Any") -> bool:
-    return item is None or isinstance(item, (bool, int, float, str, DecimalFraction))
+    if isinstance(item, DecimalFraction):
+        return abs(item.exponent) < _MAX_EXPONENT
+    return item is None or isinstance(item, (bool, int, float, str))
 
 
 def _is_block(item: "Any", of: type) -> bool:

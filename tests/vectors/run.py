@@ -20,7 +20,8 @@ import os
 import sys
 from collections import namedtuple
 
-from protocols import gatt, ieee11073, modbus, nmea
+from protocols import cbor, cursor, gatt, ieee11073, modbus, nmea, pack, senml
+from protocols.custody import Header, Receiver, Sender
 from protocols.errors import DecodeError, ProtocolError
 from protocols.gatt import cgm
 from protocols.reading import GOOD, QUALITY_NAMES, DecimalFraction, Reading, quality_name, reading
@@ -45,7 +46,74 @@ def _hex_registers(registers):
     return "".join([f"{register:04x}" for register in registers])
 
 
+def _whole_item(text, args):
+    item, end = cbor.decode(bytes.fromhex(text))
+    return item if 2 * end == len(text) else ["followed by", text[2 * end :]]
+
+
+def _pack_encode(value, args):
+    columns = [
+        pack.Column(alias, times, qualities, [revived(v) for v in vs]) for alias, times, qualities, vs in value[0]
+    ]
+    return pack.encode_body(pack.Body(columns, value[1], value[2])).hex()
+
+
+def _senml_encode(value, args):
+    body = senml.encode_body(revived(value), device=args["device"], wall_clock=args["wall_clock"])
+    return senml.encode_pack(Header(*args["header"]), body, args["sent_ms"]).decode()
+
+
+def _cursor_decode(text, args):
+    session, stored = cursor.decode(text.encode())
+    return [session, {str(epoch): seq for epoch, seq in stored.items()}]
+
+
+def _sender(events, args):
+    """What each event of a sender gives, those that give nothing left out."""
+    sender = Sender(**args)
+    given = []
+    for name, *values in events:
+        if name == "cursor":
+            stored = {int(epoch): seq for epoch, seq in values[1].items()}
+            result = sender.cursor(values[0], stored, values[2])
+        else:
+            result = getattr(sender, name)(*values)
+        if result is not None:
+            given.append(result)
+    return given
+
+
+def _receiver(events, args):
+    """What each event of a receiver gives; "take" offers a header and, if it shall be stored, stores it."""
+    receiver = Receiver()
+    given = []
+    for name, *values in events:
+        if name == "restore":
+            receiver.restore({int(epoch): seq for epoch, seq in values[0].items()})
+        elif name == "take":
+            verdict = receiver.offer(Header(*values))
+            if verdict == "store":
+                receiver.stored(Header(*values))
+            given.append(verdict)
+        elif name == "cursor":
+            given.append({str(epoch): seq for epoch, seq in receiver.cursor().items()})
+        elif name == "offer":
+            given.append(receiver.offer(Header(*values)))
+        else:
+            receiver.rolled_back()
+    return given
+
+
 CODECS = {
+    "cbor": Codec(_whole_item, lambda value, args: cbor.encode(value).hex(), 2),
+    "cbor.decode": Codec(_whole_item, None, 2),
+    "pack": Codec(lambda text, args: pack.decode_body(bytes.fromhex(text)), None, 2),
+    "pack.encode": Codec(_pack_encode, None, 0),
+    "pack.header": Codec(lambda text, args: pack.decode_header(bytes.fromhex(text))[0], None, 2),
+    "senml.encode": Codec(_senml_encode, None, 0),
+    "cursor": Codec(_cursor_decode, None, 1),
+    "custody.sender": Codec(_sender, None, 0),
+    "custody.receiver": Codec(_receiver, None, 0),
     "sfloat": Codec(
         lambda text, args: ieee11073.decode_sfloat(int(text, 16)),
         lambda value, args: f"{ieee11073.encode_sfloat(value):04x}",
@@ -92,7 +160,9 @@ def plain(value):
         return {"mantissa": value.mantissa, "exponent": value.exponent}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    return value
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return value.hex() if isinstance(value, bytes) else value
 
 
 def revived(value):
