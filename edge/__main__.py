@@ -1,4 +1,4 @@
-"""kerb edge: run a gateway, or check its config."""
+"""kerb edge: run a gateway, check its config, or enrol it at a hub."""
 
 import argparse
 import asyncio
@@ -7,37 +7,66 @@ import logging
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.config import Config, load_config
+from edge.enrol import enrol
 from edge.errors import EdgeError
-from edge.gateway import Gateway
 from runtime.process import port_in_use
 from runtime.toml import TomlFileError
+
+if TYPE_CHECKING:
+    from edge.gateway import Gateway
+
+_ENROLLED = """{gateway} is enrolled; its config wants:
+[uplink]
+kind = "hub"
+url = "mqtts://HOST:8883"
+ca = "{directory}/ca.pem"
+certificate = "{directory}/gateway.pem"
+key = "{directory}/gateway.key\""""
 
 
 def main() -> int:
     """The command line. Exit 2 for what the user can mend: a config, a port, a file."""
-    parser = argparse.ArgumentParser(prog="kerb edge", description="The Kerb gateway.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    for command, text in (("run", "run the gateway"), ("check", "say what the gateway would do with this config")):
-        sub = commands.add_parser(command, help=text)
-        sub.add_argument("config", type=Path)
-    options = parser.parse_args()
+    options = _parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
+        if options.command == "enrol":
+            enrol(options.hub, token=options.token, gateway=options.id, directory=options.dir)
+            print(_ENROLLED.format(gateway=options.id, directory=options.dir))
+            return 0
         config = load_config(options.config)
         if options.command == "check":
             print(describe(config))
             return 0
         if port_in_use(config.page.host, config.page.port):
             raise EdgeError(f"port {config.page.port} is in use; give another one as page.port in {options.config}")
+        from edge.gateway import Gateway  # noqa: PLC0415 - its links take a second to import; the others need none
+
         return asyncio.run(_run(Gateway(config)))
     except (TomlFileError, EdgeError) as error:
         print(f"kerb edge: {error}", file=sys.stderr)
         return 2
 
 
-async def _run(gateway: Gateway) -> int:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="kerb edge", description="The Kerb gateway.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for command, text in (("run", "run the gateway"), ("check", "say what the gateway would do with this config")):
+        sub = commands.add_parser(command, help=text)
+        sub.add_argument("config", type=Path)
+    sub = commands.add_parser(
+        "enrol", help="get the gateway's certificate from a hub, with a token of `kerb hub enrol`"
+    )
+    sub.add_argument("--hub", required=True, metavar="URL", help="the hub's page, http://HOST:8080")
+    sub.add_argument("--token", required=True, help="what `kerb hub enrol` has printed")
+    sub.add_argument("--id", required=True, help="the gateway's id")
+    sub.add_argument("--dir", required=True, type=Path, help="where the key and the certificates go")
+    return parser
+
+
+async def _run(gateway: "Gateway") -> int:
     task = asyncio.create_task(gateway.run(), name="gateway")
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -26,7 +26,8 @@ class Gateway(_Table):
 
 
 class Uplink(_Table):
-    """Where the readings go. `mqtts` needs the CA's certificate, with the hub also a certificate and key of our own."""
+    """Where the readings go. `mqtts` needs the CA's certificate; the hub is reached by it alone, with a certificate and
+    key of our own, which `kerb edge enrol` gets."""
 
     kind: Literal["hub", "mqtt"]
     url: str
@@ -49,6 +50,12 @@ class Uplink(_Table):
 
     @model_validator(mode="after")
     def _check_tls(self) -> "Uplink":
+        if self.kind == "hub" and not self.url.startswith("mqtts:"):
+            raise ValueError("kind hub needs mqtts:// in url; enrol the gateway with `kerb edge enrol`")
+        if self.kind == "hub" and None in (self.ca, self.certificate, self.key):
+            raise ValueError("kind hub needs ca, certificate and key: the files that `kerb edge enrol` writes")
+        if self.kind == "hub" and (self.username, self.password_file) != (None, None):
+            raise ValueError("username and password_file are for kind mqtt; the hub asks for the certificate alone")
         if self.url.startswith("mqtts:") and self.ca is None:
             raise ValueError("mqtts:// needs ca, the file of the CA's certificate")
         if (self.certificate is None) != (self.key is None):

@@ -24,3 +24,7 @@ class DeviceError(LinkError):
     def __init__(self, link: str, device: str, reason: str):
         super().__init__(link, f"{device}: {reason}")
         self.device = device
+
+
+class EnrolError(EdgeError):
+    """The gateway cannot be enrolled as asked."""

@@ -20,6 +20,7 @@ from edge.uplink.hub import HubUplink
 from edge.uplink.mqtt import MqttUplink
 from runtime import systemd
 from runtime.mqtt import Broker
+from runtime.tls import client_tls
 
 
 class Gateway:
@@ -107,10 +108,8 @@ def broker_of(config: Config) -> Broker:
     tls = None
     if uplink.url.startswith("mqtts:") and uplink.ca is not None:
         try:
-            tls = ssl.create_default_context(cafile=config.path(uplink.ca))
-            tls.minimum_version = ssl.TLSVersion.TLSv1_2
-            if uplink.certificate is not None and uplink.key is not None:
-                tls.load_cert_chain(config.path(uplink.certificate), config.path(uplink.key))
+            own = [config.path(file) if file else None for file in (uplink.certificate, uplink.key)]
+            tls = client_tls(ca=config.path(uplink.ca), certificate=own[0], key=own[1])
         except (ssl.SSLError, OSError) as error:
             raise ConfigError(f"uplink: ca, certificate or key cannot be used: {error}") from error
     return Broker(

@@ -1,4 +1,4 @@
-"""The hub's command line: python -m hub {run,ingest,web,gateway}."""
+"""The hub's command line: python -m hub {run,ingest,web,enrol,revoke}."""
 
 import argparse
 import asyncio
@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from hub import ingest, logins, supervisor, web
+from hub import enrolment
 from hub.errors import SetupError
 
 
@@ -18,26 +18,59 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run the whole hub: broker, ingest and web")
     one = commands.add_parser("ingest", help="run ingest alone: from the broker into the store")
     page = commands.add_parser("web", help="run the web API and the live page alone")
-    gateway = commands.add_parser("gateway", help="let a gateway in, and print the password it logs in with")
-    gateway.add_argument("id", help="the gateway's id, which is also its user name")
-    for command in (run, one, page, gateway):
+    enrol = commands.add_parser("enrol", help="print a one-time token by which a gateway enrols")
+    revoke = commands.add_parser("revoke", help="let a gateway in no longer, from now on")
+    for command in (enrol, revoke):
+        command.add_argument("gateway", help="the gateway's id")
+    enrol.add_argument("--hours", type=float, default=24, help="how long the token may be used (default 24)")
+    run.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="a host name or address by which gateways reach the broker; may be repeated",
+    )
+    for command in (run, one, page, enrol, revoke):
         command.add_argument("--data", type=Path, required=True, metavar="DIR", help="where everything is kept")
     for command in (run, one, page):
         command.add_argument("--host", default="127.0.0.1", help="the address to listen on, or ingest's broker")
     for command in (run, page):
         command.add_argument("--port", type=int, default=8080, help="the web's TCP port (default 8080)")
     for command in (run, one):
-        command.add_argument("--mqtt-port", type=int, default=1883, help="the broker's TCP port (default 1883)")
+        command.add_argument("--mqtt-port", type=int, default=8883, help="the broker's TCP port (default 8883)")
     return parser
 
 
 async def _ingest(options: argparse.Namespace) -> None:
     """Ends in order on SIGTERM: the batch that is being committed is finished."""
+    from hub import ingest  # noqa: PLC0415 - as for _run
+
     task = asyncio.ensure_future(ingest.run(options.data, host=options.host, port=options.mqtt_port))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+def _run(options: argparse.Namespace) -> None:
+    # Each part imports what it alone needs: NiceGUI takes a second, which `hub enrol` would only wait for.
+    match options.command:
+        case "run":
+            from hub import supervisor  # noqa: PLC0415
+
+            ports = {"port": options.port, "mqtt_port": options.mqtt_port}
+            asyncio.run(supervisor.run(options.data, host=options.host, names=options.name, **ports))
+        case "ingest":
+            asyncio.run(_ingest(options))
+        case "web":
+            from hub import web  # noqa: PLC0415
+
+            web.run(options.data, host=options.host, port=options.port)
+        case "enrol":
+            print(enrolment.make_token(options.data, options.gateway, hours=options.hours))
+        case "revoke":
+            enrolment.revoke(options.data, options.gateway)
+            print(f"{options.gateway} is let in no longer")
 
 
 def main() -> int:
@@ -46,14 +79,7 @@ def main() -> int:
     options.data = options.data.absolute()
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {options.command} %(levelname)s %(message)s")
     try:
-        if options.command == "run":
-            asyncio.run(supervisor.run(options.data, host=options.host, port=options.port, mqtt_port=options.mqtt_port))
-        elif options.command == "ingest":
-            asyncio.run(_ingest(options))
-        elif options.command == "web":
-            web.run(options.data, host=options.host, port=options.port)
-        else:
-            print(logins.gateway_password(options.data, options.id))
+        _run(options)
     except SetupError as error:
         print(f"kerb hub: {error}", file=sys.stderr)
         return 2

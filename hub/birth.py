@@ -55,7 +55,7 @@ class Birth(_Message):
     name: Name
     time_ms: int = Field(ge=0, lt=1 << 53)
     things: tuple[Thing, ...] = Field(max_length=2_000)
-    streams: tuple[Stream, ...] = Field(max_length=20_000)
+    streams: tuple[Stream, ...] = Field(max_length=20_000)  # also of removed things: packs held may speak of them
 
 
 class Death(_Message):
@@ -80,10 +80,6 @@ def parse(gateway: str, payload: bytes) -> Birth | Death:
         raise BirthError(gateway, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     if birth.gateway != gateway:
         raise BirthError(gateway, f"gateway: is {birth.gateway}, but the topic says {gateway}")
-    things = {thing.id for thing in birth.things}
-    for place, stream in enumerate(birth.streams):
-        if stream.thing not in things:
-            raise BirthError(gateway, f"streams.{place}.thing: {stream.thing} is not among the things")
     return birth
 
 

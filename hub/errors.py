@@ -30,3 +30,19 @@ class UnknownAliasError(HubError):
         self.gateway = gateway
         self.incarnation = incarnation
         self.alias = alias
+
+
+class EnrolmentError(HubError):
+    """A gateway is not enrolled: `field` of its request is wrong, and the `reason`."""
+
+    def __init__(self, field: str, reason: str):
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class CsrError(EnrolmentError):
+    """A certificate signing request that is not signed, and the `reason`."""
+
+    def __init__(self, reason: str):
+        super().__init__("csr", f"the certificate signing request is refused: {reason}")

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hub import logins
+from hub.authority import Authority
 from hub.errors import SetupError
 from hub.intake import Intake
 from hub.store.writing import Writer
 from runtime.mqtt import Broker, Message, MqttError, Session, keep_session
+from runtime.tls import client_tls
 
 logger = logging.getLogger(__name__)
 
@@ -88,13 +89,19 @@ def only_one(data: Path) -> Iterator[None]:
         yield
 
 
+def broker_login(data: Path, *, host: str, port: int) -> Broker:
+    """How the hub itself logs in at its broker. Raises SetupError."""
+    authority = Authority(data)
+    own = authority.ingest()
+    tls = client_tls(ca=authority.file, certificate=own, key=own)
+    return Broker(host, port, f"hub-ingest-{secrets.token_hex(4)}", tls=tls)
+
+
 async def run(data: Path, *, host: str, port: int) -> None:
     """Serve until cancelled. Raises SetupError if another ingest owns the store."""
     with only_one(data):
         writer = Writer(data)
         try:
-            password = logins.hub_password(data)
-            broker = Broker(host, port, f"hub-ingest-{secrets.token_hex(4)}", logins.HUB, password)
-            await Ingest(writer, broker).run()
+            await Ingest(writer, broker_login(data, host=host, port=port)).run()
         finally:
             writer.close()

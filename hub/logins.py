@@ -1,16 +1,14 @@
 """Who may log in at the hub's broker: the hub itself, and each gateway, which may touch its own prefix alone.
 
-They are kept in one file that only its owner may read. Over plain TCP a login is a name and a password.
+A login is the subject of a client certificate. A gateway's holds a serial besides its id: one that enrols again, or is
+revoked, is not let in by the certificate that it had before.
 """
 
-import fcntl
-import json
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from hub.errors import SetupError
+from hub.locked_json import locked_json
 from protocols import topics
 from runtime.broker import User
 
@@ -18,61 +16,49 @@ HUB = "hub"
 FILE = "logins.json"
 
 
-def hub_password(data: Path) -> str:
-    """The hub's own password, made when it is first asked for."""
-    with _locked(data) as passwords:
-        if HUB not in passwords:
-            passwords[HUB] = secrets.token_urlsafe(24)
-        return passwords[HUB]
-
-
-def gateway_password(data: Path, gateway: str) -> str:
-    """A gateway's password, made when it is first asked for. Raises SetupError if it can't be the name of one."""
+def check_id(gateway: str) -> None:
+    """Raises SetupError if it can't be the name of a gateway."""
     if not topics.is_id(gateway) or gateway == HUB:
         raise SetupError(f"{gateway!r} cannot name a gateway: 1 to 64 of A-Z a-z 0-9 _ -, and not {HUB!r}")
-    with _locked(data) as passwords:
-        if gateway not in passwords:
-            passwords[gateway] = secrets.token_urlsafe(24)
-        return passwords[gateway]
+
+
+def admit(data: Path, gateway: str) -> str:
+    """Let the gateway in, from now on by a certificate with the serial that this returns. Raises SetupError."""
+    check_id(gateway)
+    with locked_json(data / FILE) as serials:
+        serials[gateway] = secrets.token_hex(8)
+        return str(serials[gateway])
+
+
+def revoke(data: Path, gateway: str) -> bool:
+    """Let the gateway in no longer; returns whether it was let in."""
+    with locked_json(data / FILE) as serials:
+        return serials.pop(gateway, None) is not None
 
 
 def users(data: Path) -> list[User]:
     """Everybody, with what each may publish and subscribe to."""
-    hub_password(data)
-    with _locked(data) as passwords:
-        return [_user(name, password) for name, password in sorted(passwords.items())]
+    with locked_json(data / FILE) as serials:
+        gateways = [_gateway(name, serial) for name, serial in sorted(serials.items())]
+    hub = User(subject(HUB), ["g/+/cursor/+", "g/+/cmd"], ["g/+/birth", "g/+/up/+", "g/+/result"])
+    return [hub, *gateways]
 
 
-def _user(name: str, password: str) -> User:
-    if name == HUB:
-        return User(name, ["g/+/cursor/+", "g/+/cmd"], ["g/+/birth", "g/+/up/+", "g/+/result"], password)
-    mine = f"g/{name}"
-    return User(
-        name, [f"{mine}/birth", f"{mine}/up/+", f"{mine}/result"], [f"{mine}/cursor/+", f"{mine}/cmd"], password
-    )
-
-
-@contextmanager
-def _locked(data: Path) -> Iterator[dict[str, str]]:
-    """The passwords; what is changed in them is written, whole or not at all."""
-    data.mkdir(parents=True, exist_ok=True)
-    path = data / FILE
-    with (data / "logins.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            before: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-        except ValueError as error:
-            raise SetupError(f"{path} is damaged: {error}") from error
-        passwords = dict(before)
-        yield passwords
-        if passwords != before:
-            draft = path.with_suffix(".new")
-            draft.touch(mode=0o600)
-            draft.write_text(json.dumps(passwords, indent=1))
-            draft.replace(path)
+def subject(name: str, serial: str = "") -> str:
+    """A certificate's subject as the broker spells it (RFC 4514)."""
+    return f"CN={name},SERIALNUMBER={serial}" if serial else f"CN={name}"
 
 
 def version(data: Path) -> int:
     """A number that changes whenever the logins do."""
     path = data / FILE
     return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def _gateway(name: str, serial: str) -> User:
+    mine = f"g/{name}"
+    return User(
+        subject(name, serial),
+        publish=[f"{mine}/birth", f"{mine}/up/+", f"{mine}/result"],
+        subscribe=[f"{mine}/cursor/+", f"{mine}/cmd"],
+    )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hub import logins
+from hub.authority import Authority
 from hub.errors import SetupError
 from hub.store.schema import prepare
 from runtime.broker import BrokerError, EmbeddedBroker
@@ -20,10 +21,14 @@ _FIRST_GAP_S = 0.2
 _LAST_GAP_S = 10.0
 _GRACE_S = 5.0
 _LOGINS_S = 0.5
+_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
-async def run(data: Path, *, host: str, port: int, mqtt_port: int) -> None:
-    """Run the hub until SIGINT or SIGTERM. Raises SetupError if it cannot be run as asked."""
+async def run(data: Path, *, host: str, port: int, mqtt_port: int, names: Sequence[str] = ()) -> None:
+    """Run the hub until SIGINT or SIGTERM. Raises SetupError if it cannot be run as asked.
+
+    Gateways find the broker by localhost, by the host if it is one of this machine's, and by the names.
+    """
     for name, number, option in (("web", port, "--port"), ("MQTT", mqtt_port, "--mqtt-port")):
         if port_in_use(host, number):
             raise SetupError(f"the {name} port {number} on {host} is in use; choose another one with {option}")
@@ -31,15 +36,19 @@ async def run(data: Path, *, host: str, port: int, mqtt_port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    broker = EmbeddedBroker(data / "broker", host=host, port=mqtt_port, users=logins.users(data))
-    where = ("--data", str(data), "--host", host)
+    here = _EVERYWHERE.get(host, host)  # where ingest finds the broker
+    tls = Authority(data).broker((here, *names))
+    seen = logins.version(data)  # before they are read: what changes in between is seen as a change
+    broker = EmbeddedBroker(data / "broker", host=host, port=mqtt_port, users=logins.users(data), tls=tls)
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(broker.run(), name="broker"),
-                group.create_task(_follow_logins(broker, data), name="logins"),
-                group.create_task(_keep("ingest", (*where, "--mqtt-port", str(mqtt_port))), name="ingest"),
-                group.create_task(_keep("web", (*where, "--port", str(port))), name="web"),
+                group.create_task(_follow_logins(broker, data, seen), name="logins"),
+                group.create_task(
+                    _keep("ingest", ("--data", str(data), "--host", here, "--mqtt-port", str(mqtt_port))), name="ingest"
+                ),
+                group.create_task(_keep("web", ("--data", str(data), "--host", host, "--port", str(port))), name="web"),
             ]
             logger.info("the hub's page is at http://%s:%d", host, port)
             await stop.wait()
@@ -49,9 +58,8 @@ async def run(data: Path, *, host: str, port: int, mqtt_port: int) -> None:
         raise SetupError(str(failures.exceptions[0])) from None
 
 
-async def _follow_logins(broker: EmbeddedBroker, data: Path) -> None:
-    """A gateway that is added while the hub runs may log in at once."""
-    seen = logins.version(data)
+async def _follow_logins(broker: EmbeddedBroker, data: Path, seen: int) -> None:
+    """A gateway that is enrolled or revoked while the hub runs is let in or thrown out at once."""
     while True:
         await asyncio.sleep(_LOGINS_S)
         if (now := logins.version(data)) != seen:

@@ -9,7 +9,7 @@ from fastapi_offline import FastAPIOffline
 from nicegui import ui
 from pydantic import BaseModel
 
-from hub import api, problems
+from hub import api, enrol_route, problems
 from hub.errors import SetupError
 from hub.page.live import install as install_page
 from hub.store.querying import Querying
@@ -38,6 +38,7 @@ def make_app(data: Path) -> FastAPI:
         title="Kerb hub", version="1", description=_DESCRIPTION, redoc_url=None, static_url="/docs-assets"
     )
     problems.install(app)
+    app.include_router(enrol_route.make_router(data))  # before the rest, which ends with an answer to every other path
     app.include_router(api.make_router(store))
 
     @app.get("/healthz", tags=["health"])

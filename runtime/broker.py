@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.files import write_whole
 from runtime.process import die_with_parent, port_in_use
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class BrokerError(Exception):
 class User:
     """Who may connect, and the topics that it may publish and subscribe to ('+' and '#' allowed).
 
-    With a password it is asked for that; without one, for a client certificate whose subject is CN=name.
+    With a password it is asked for that; without one, `name` is the subject of its client certificate, as "CN=a".
     """
 
     name: str
@@ -155,32 +156,32 @@ class EmbeddedBroker:
 
     def _write_config(self) -> None:
         """The config holds passwords: only its owner may read it, and it is never half written."""
-        draft = self._config_path.with_suffix(".new")
-        draft.touch(mode=0o600)
-        draft.write_text(json.dumps(self._config(), indent=1))
-        draft.replace(self._config_path)
+        write_whole(self._config_path, json.dumps(self._config(), indent=1).encode())
 
     def _config(self) -> dict[str, object]:
         """nats-server reads JSON as it reads its own format."""
         users = []
         for user in self._users:
             permissions = {"publish": subjects(user.publish), "subscribe": subjects(user.subscribe)}
-            login = {"user": user.name, "password": user.password} if user.password else {"user": f"CN={user.name}"}
+            login = {"user": user.name, "password": user.password} if user.password else {"user": user.name}
             users.append({**login, "permissions": permissions})
-        mqtt: dict[str, object] = {"host": self.host, "port": self.port}
+        tls: dict[str, object] = {}
         if self.tls:
-            mqtt["tls"] = {
+            files = {
                 "cert_file": str(self.tls.certificate),
                 "key_file": str(self.tls.key),
                 "ca_file": str(self.tls.ca),
-                "verify_and_map": True,
             }
+            tls = {"tls": {**files, "verify_and_map": True}}
         return {
             "server_name": "kerb",
-            "host": self.host,
-            "port": -1,  # NATS's own protocol is not used; it gets any free port
+            # NATS's own protocol is not used, but cannot be turned off: it gets any free port of this machine, and TLS
+            # as well, since without it a user that has no password is whoever says its name.
+            "host": "127.0.0.1",
+            "port": -1,
+            **tls,
             "logtime": True,
             "jetstream": {"store_dir": str(self.directory / "jetstream"), "max_file_store": 1 << 30},
-            "mqtt": mqtt,
+            "mqtt": {"host": self.host, "port": self.port, **tls},
             "authorization": {"users": users},
         }

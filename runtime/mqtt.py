@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import aiomqtt
 
 from runtime.tasks import in_own_task
+from runtime.tls import refusal
 
 logger = logging.getLogger(__name__)
 
@@ -134,8 +135,11 @@ async def _connected(broker: Broker, will: Will | None) -> AsyncIterator[Session
     try:
         async with asyncio.timeout(_ANSWER_S):
             await client.__aenter__()
+    except aiomqtt.MqttCodeError as error:  # it has answered: no
+        raise MqttError(str(error)) from error
     except (aiomqtt.MqttError, TimeoutError) as error:
-        raise MqttError(str(error) or "the broker does not answer") from error
+        why = await refusal(broker.tls, broker.host, broker.port) if broker.tls else None
+        raise MqttError(why or str(error) or "the broker does not answer") from error
     try:
         yield Session(client)
     finally:

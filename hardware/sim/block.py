@@ -30,9 +30,10 @@ data = "gateway"
 
 [uplink]
 kind = "hub"
-url = "mqtt://127.0.0.1:{hub_mqtt}"
-username = "{gateway}"
-password_file = "gateway.password"
+url = "mqtts://127.0.0.1:{hub_mqtt}"
+ca = "tls/ca.pem"
+certificate = "tls/gateway.pem"
+key = "tls/gateway.key"
 
 [page]
 port = {page}
@@ -101,11 +102,6 @@ class Block:
         config.write_text(_CONFIG.format(gateway=GATEWAY, gps=gps, cuff=CUFF, oximeter=OXIMETER, **ports))
         self._secret("wearable-1.password", secrets.token_urlsafe(24))
         hub_data = str(self.directory / "hub")
-        login = [sys.executable, "-m", "hub", "gateway", "--data", hub_data, GATEWAY]
-        password = subprocess.run(login, capture_output=True, text=True, check=False)
-        if password.returncode:
-            raise BlockError(f"the hub cannot let the gateway in:\n{password.stderr.strip()}")
-        self._secret("gateway.password", password.stdout.strip())
         hub = ["hub", "run", "--data", hub_data, "--port", str(self.hub_port), "--mqtt-port", str(ports["hub_mqtt"])]
         period = str(self.cuff_period_s)
         radio = ["--hci-port", str(ports["hci"]), "--cuff", CUFF, "--oximeter", OXIMETER, "--period", period]
@@ -126,6 +122,15 @@ class Block:
         path = self.directory / name
         path.touch(mode=0o600)
         path.write_text(text)
+
+    def enrol(self) -> None:
+        """Wait for the hub and enrol the gateway there, once for all its starts. Raises BlockError."""
+        directory = self.directory / "tls"
+        new = not (directory / "gateway.pem").exists()
+        token = make_token(self.directory / "hub", GATEWAY) if new else ""  # while the hub starts
+        self.wait_for_hub()
+        if new:
+            enrol(f"http://127.0.0.1:{self.hub_port}", token, GATEWAY, directory)
 
     def start(self, name: str) -> None:
         """Start one child; its output goes to <name>.log."""
@@ -198,6 +203,23 @@ class Block:
             text = (self.directory / f"{name}.log").read_text(errors="replace")
             return "\n".join(text.splitlines()[-lines:])
         return "(no log)"
+
+
+def make_token(hub_data: Path, gateway: str) -> str:
+    """A one-time token, as the hub's operator makes one. Raises BlockError."""
+    return _output("hub", "enrol", gateway, "--data", str(hub_data))
+
+
+def enrol(hub_url: str, token: str, gateway: str, directory: Path) -> None:
+    """Get the gateway's key and certificates into the directory, as its technician does. Raises BlockError."""
+    _output("edge", "enrol", "--hub", hub_url, "--token", token, "--id", gateway, "--dir", str(directory))
+
+
+def _output(*command: str) -> str:
+    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BlockError(f"the gateway cannot be enrolled:\n{done.stderr.strip()}")
+    return done.stdout.strip()
 
 
 def _get(url: str) -> Any:

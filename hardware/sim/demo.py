@@ -72,11 +72,13 @@ def _run(block: Block, seconds: float | None, report_file: Path | None) -> int:
 def _start(block: Block, screen: Screen) -> None:
     screen.say(word("starting {}", "hub"))
     block.start("hub")
-    for name in block.children:  # devices and gateway need not wait for the hub: that is the point of them
-        if name != "hub":
+    for name in block.children:  # devices need not wait for anybody: that is the point of them
+        if name not in ("hub", "gateway"):
             screen.say(word("starting {}", name))
             block.start(name)
-    block.wait_for_hub()
+    block.enrol()  # once enrolled, a gateway need not wait for the hub either
+    screen.say(word("starting {}", "gateway"))
+    block.start("gateway")
     screen.say(word("page {}", f"http://127.0.0.1:{block.hub_port}"))
 
 

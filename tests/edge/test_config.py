@@ -15,7 +15,10 @@ name = { en = "Home", zh = "家" }
 
 [uplink]
 kind = "hub"
-url = "mqtt://127.0.0.1:1883"
+url = "mqtts://hub.example:8884"
+ca = "ca.pem"
+certificate = "gateway.pem"
+key = "gateway.key"
 
 [[links]]
 name = "meters"
@@ -32,7 +35,8 @@ devices = [{ thing = "wearable-1", model = "kerb-wearable", password_file = "w.p
 
 @pytest.fixture
 def write(tmp_path):
-    (tmp_path / "w.password").write_text("secret")
+    for name in ("w.password", "ca.pem", "gateway.pem", "gateway.key"):
+        (tmp_path / name).write_text("secret")
 
     def write(text):
         path = tmp_path / "gateway.toml"
@@ -46,7 +50,13 @@ def test_a_good_config(write):
     config = load_config(write(GOOD))
     assert [device.thing for _, device in config.devices()] == ["meter-1", "wearable-1"]
     assert config.path(config.gateway.data).is_absolute()
-    assert (config.uplink.host, config.uplink.port) == ("127.0.0.1", 1883)
+    assert (config.uplink.host, config.uplink.port) == ("hub.example", 8884)
+
+
+def test_plain_mqtt_is_for_another_broker_on_this_machine(write):
+    tls = 'ca = "ca.pem"\ncertificate = "gateway.pem"\nkey = "gateway.key"\n'
+    text = GOOD.replace('"hub"', '"mqtt"').replace(tls, "").replace("mqtts://hub.example:8884", "mqtt://127.0.0.1")
+    assert load_config(write(text)).uplink.port == 1883
 
 
 @pytest.mark.parametrize(
@@ -54,20 +64,31 @@ def test_a_good_config(write):
     [
         ('id = "gw-1"', 'id = "gw 1"', 2, "gateway.id", "pattern"),
         ('kind = "hub"', 'kind = "cloud"', 6, "uplink.kind", "'hub' or 'mqtt'"),
-        ('kind = "modbus"', 'kind = "canbus"', 9, "links.0", "canbus"),
-        ('address = "1"', 'address = "x"', 9, "links.0", "unit id"),
-        ("eastron-sdm120", "eastron-sdm999", 13, "links.0.devices.0.model", "no such model"),
-        ('host = "127.0.0.1"', 'host = "127.0.0.1"\nprot = 502', 13, "links.0.prot", "not permitted"),
-        ("mqtt://127.0.0.1:1883", "mqtt://hub.example:1883", 7, "uplink.url", "mqtts://"),
-        ("mqtt://127.0.0.1:1883", "mqtts://hub.example", 5, "uplink", "needs ca"),
-        ("mqtt://127.0.0.1:1883", "http://hub.example", 7, "uplink.url", "mqtts://HOST"),
+        ('kind = "modbus"', 'kind = "canbus"', 12, "links.0", "canbus"),
+        ('address = "1"', 'address = "x"', 12, "links.0", "unit id"),
+        ("eastron-sdm120", "eastron-sdm999", 16, "links.0.devices.0.model", "no such model"),
+        ('host = "127.0.0.1"', 'host = "127.0.0.1"\nprot = 502', 16, "links.0.prot", "not permitted"),
+        ("mqtts://hub.example:8884", "mqtt://hub.example:1883", 7, "uplink.url", "mqtts://"),
+        ("mqtts://hub.example:8884", "mqtt://127.0.0.1:1883", 5, "uplink", "kind hub needs mqtts://"),
+        ("mqtts://hub.example:8884", "http://hub.example", 7, "uplink.url", "mqtts://HOST"),
+        ('ca = "ca.pem"\n', "", 5, "uplink", "kind hub needs ca, certificate and key"),
+        (
+            'certificate = "gateway.pem"\nkey = "gateway.key"\n',
+            "",
+            5,
+            "uplink",
+            "kind hub needs ca, certificate and key",
+        ),
+        ('key = "gateway.key"', 'username = "gw-1"', 5, "uplink", "kind hub needs ca, certificate and key"),
+        ('key = "gateway.key"', 'key = "gateway.key"\nusername = "gw-1"', 5, "uplink", "the certificate alone"),
+        ('"gateway.key"', '"none.key"', None, "none.key", "no such file"),
         ('kind = "hub"', "", 5, "uplink.kind", "required"),
         ('kind = "hub"', 'kind = "hub', 6, "", "not TOML"),
         ("w.password", "missing.password", None, "missing.password", "no such file"),
         ("wearable-1", "meter-1", None, "links.1.devices: meter-1", "two devices"),
         ('name = "wearables"', 'name = "meters"', None, "links.1.name", "two links"),
         ("kerb-wearable", "nonin-3230", None, "links.1.devices: wearable-1", "is a ble device"),
-        (', password_file = "w.password"', "", 15, "links.1", "needs password_file"),
+        (', password_file = "w.password"', "", 18, "links.1", "needs password_file"),
     ],
 )
 def test_a_mistake_is_named(write, old, new, line, key, reason):
@@ -89,7 +110,7 @@ def edge(*arguments):
 def test_check_says_what_would_be_done(write):
     done = edge("check", str(write(GOOD)))
     assert done.returncode == 0
-    for word in ("gw-1", "家", "mqtt://127.0.0.1:1883", "meter-1", "voltage [V]", "own broker"):
+    for word in ("gw-1", "家", "mqtts://hub.example:8884", "meter-1", "voltage [V]", "own broker"):
         assert word in done.stdout
 
 

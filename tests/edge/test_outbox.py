@@ -182,3 +182,43 @@ def test_a_file_that_is_no_outbox_is_refused_by_name(tmp_path):
     with pytest.raises(OutboxError, match=r"o\.db"):
         OutboxFile(path, max_bytes=1 << 20)
     assert path.read_bytes().startswith(b"this is not")
+
+
+async def test_while_the_disk_fails_only_what_the_hub_has_not_is_kept_in_memory(tmp_path):
+    async with running(tmp_path / "o.db", commit_ms=10) as outbox:
+        outbox._file._connection.execute(
+            "CREATE TEMP TRIGGER full BEFORE INSERT ON pack BEGIN SELECT raise(ABORT, 'disk full'); END"
+        )
+        outbox.senders["bulk"].connected()
+        for _ in range(20):
+            outbox.append("bulk", BODY, CONTENT)
+        await until(lambda: outbox.failure)
+        outbox.release("bulk", outbox.epoch, 18)
+        assert outbox.buffered() == {"meter": 2}
+        assert [pack.row.seq for pack in outbox._waiting] == [19, 20]
+        outbox._file._connection.execute("DROP TRIGGER full")
+        await until(lambda: not outbox.failure)
+        assert outbox.buffered() == {"meter": 2}
+        assert outbox._file.held("bulk") == [(outbox.epoch, 19, 20)]
+
+
+async def test_a_commit_counts_once_though_room_cannot_be_made_after_it(tmp_path):
+    big = Body([Column(1, list(range(100)), [0] * 100, [hash((i, "y")) % 10**9 for i in range(100)])], {}, {})
+    content = Content({"meter": 100}, {}, (0, 99))
+    async with running(tmp_path / "o.db", commit_ms=10, max_bytes=600) as outbox:
+        db = outbox._file._connection
+        outbox.append("bulk", BODY, CONTENT)
+        await until(lambda: outbox.commits)
+        db.execute("CREATE TEMP TRIGGER full BEFORE UPDATE ON pack BEGIN SELECT raise(ABORT, 'disk full'); END")
+        outbox.release("bulk", outbox.epoch, 1)
+        for _ in range(3):
+            outbox.append("bulk", big, content)
+        await until(lambda: outbox.failure)
+        assert outbox.buffered() == {"meter": 300}  # the released one is gone, the others are held
+        held = "SELECT sum(length(body)) FROM pack"
+        assert outbox.bytes_held == db.execute(held).fetchone()[0]
+        db.execute("DROP TRIGGER full")
+        outbox.append("bulk", BODY, CONTENT)
+        await until(lambda: outbox.evicted)
+        assert outbox.bytes_held == db.execute(held).fetchone()[0]
+        assert outbox.buffered()["meter"] + outbox.evicted["meter"] == 301

@@ -145,7 +145,35 @@ async def test_states_are_announced_when_they_change(outbox):
     pipeline.announced.clear()
     pipeline.state("meter-1", "offline", "no answer")
     assert not pipeline.announced.is_set()
+    pipeline.state("meter-1", "offline", "no answer " * 100)
+    assert len(pipeline.things["meter-1"].reason) == 200  # what the hub takes
     pipeline.count("timeouts", "meter-1")
     pipeline.count("connect_failures")
     assert pipeline.things["meter-1"].counters == {"timeouts": 1}
     assert pipeline.counters == {"connect_failures": 1}
+
+
+async def test_packs_stay_small_however_much_devices_entrust_to_us_at_once(outbox):
+    pipeline = make(outbox)
+    for seq in range(1, 11):
+        readings = [volts(float(100 * seq + value), 1000 * seq + value) for value in range(1000)]
+        pipeline.take("meter-1", readings, origin=Origin("meter-1", "bulk", 77, seq))
+    pipeline.close_packs()
+    sizes = [sum(pack.row.content.counts.values()) for pack in outbox._waiting]
+    assert sum(sizes) == 10_000 - outbox.tally.totals()["meter-1"][1]
+    assert max(sizes) <= 3000
+    assert [origin.seq for pack in outbox._waiting for origin in pack.origins] == list(range(1, 11))
+
+
+async def test_what_waits_for_its_pack_at_the_end_of_the_program_is_kept(tmp_path):
+    file = OutboxFile(tmp_path / "o.db", max_bytes=1 << 20)
+    outbox = Outbox(file, commit_ms=10)
+    pipeline = make(outbox, linger_ms=10_000)
+    running = asyncio.create_task(outbox.run())
+    await asyncio.sleep(0)
+    pipeline.take("meter-1", [volts(230.0, 1000)])
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    assert file.buffered() == {"meter-1": 1}
+    file.close()

@@ -3,18 +3,29 @@
 import asyncio
 import contextlib
 import json
+import secrets
+import ssl
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from hardware.catalogue import catalogue
 from hub import logins
+from hub.authority import Authority
+from hub.locked_json import locked_json
 from protocols import cursor, pack, topics
 from protocols.custody import Header, Sender, epoch_number
 from protocols.deflated import deflate
 from protocols.pack import Body
 from protocols.reading import Reading
 from runtime.mqtt import Broker, MqttError, Session, Will, keep_session
+from runtime.tls import client_tls
 
 ID = "block-1"
 INCARNATION = 7
@@ -75,12 +86,39 @@ def body(
     return Body(pack.columns((known[thing, one.metric], one) for thing, one in readings), tallies, lost)
 
 
+def certified(
+    data: Path, name: str, serial: str, *, now: datetime | None = None, signed_by: Path | None = None
+) -> ssl.SSLContext:
+    """TLS with the CA of the hub's data, and a new certificate of it, or of that of other data."""
+    key, csr = request(name)
+    file = data / f"{name}-{secrets.token_hex(4)}.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file.write_bytes(Authority(signed_by or data).sign(csr, name, serial, now=now) + private)
+    return client_tls(ca=Authority(data).file, certificate=file)
+
+
+def request(name: str) -> tuple[ec.EllipticCurvePrivateKey, bytes]:
+    """A key, and a certificate signing request for it (PEM)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    return key, csr.public_bytes(serialization.Encoding.PEM)
+
+
+def enrolled(data: Path, name: str) -> ssl.SSLContext:
+    """TLS with the certificate that lets this gateway in; asked for again, with another one for the same login."""
+    with locked_json(data / logins.FILE) as serials:
+        serial = serials.get(name)
+    return certified(data, name, serial or logins.admit(data, name))
+
+
 class Gateway:
     """A gateway with the bulk lane alone, whose outbox is in memory. `run` serves; `put` makes a pack."""
 
     def __init__(self, data: Path, port: int, *, states: Mapping[str, str] = {}, epoch_count: int = 1):
-        password = logins.gateway_password(data, ID)
-        self._broker = Broker("127.0.0.1", port, ID, ID, password)
+        self._broker = Broker("127.0.0.1", port, ID, tls=enrolled(data, ID))
         self._sender = Sender(resend_ms=500)
         self._epoch = epoch_number(INCARNATION, epoch_count)
         self._sender.open(self._epoch)

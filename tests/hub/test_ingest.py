@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from hub import logins
+from hub.authority import Authority
 from hub.errors import SetupError
-from hub.ingest import only_one
+from hub.ingest import broker_login, only_one
 from hub.store.querying import Querying
 from hub.store.schema import FILE, connect, prepare
 from protocols.reading import reading
 from runtime.broker import EmbeddedBroker
 from runtime.mqtt import Broker, Message, Session, keep_session
 from runtime.process import die_with_parent, free_port
-from tests.hub.gateway import Gateway, body
+from tests.hub.gateway import Gateway, body, enrolled
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,6 +36,12 @@ async def start_ingest(data: Path, port: int) -> asyncio.subprocess.Process:
     )
 
 
+def hub_broker(data: Path, port: int) -> EmbeddedBroker:
+    return EmbeddedBroker(
+        data / "broker", host="127.0.0.1", port=port, users=logins.users(data), tls=Authority(data).broker()
+    )
+
+
 async def stopped(*tasks: "asyncio.Task[None]") -> None:
     for task in tasks:
         task.cancel()
@@ -43,8 +50,8 @@ async def stopped(*tasks: "asyncio.Task[None]") -> None:
 
 async def test_killed_again_and_again_it_stores_every_reading_once(data: Path) -> None:
     port, made, kills = free_port(), 1500, 3
-    logins.gateway_password(data, "block-1")
-    broker = EmbeddedBroker(data / "broker", host="127.0.0.1", port=port, users=logins.users(data))
+    logins.admit(data, "block-1")
+    broker = hub_broker(data, port)
     serving = asyncio.create_task(broker.run())
     await asyncio.wait_for(broker.ready.wait(), 10)
     gateway = Gateway(data, port)
@@ -79,8 +86,8 @@ async def test_killed_again_and_again_it_stores_every_reading_once(data: Path) -
 async def test_a_gateway_may_not_touch_another_ones_topics(data: Path) -> None:
     port = free_port()
     for name in ("block-1", "block-2"):
-        logins.gateway_password(data, name)
-    broker = EmbeddedBroker(data / "broker", host="127.0.0.1", port=port, users=logins.users(data))
+        logins.admit(data, name)
+    broker = hub_broker(data, port)
     serving = asyncio.create_task(broker.run())
     await asyncio.wait_for(broker.ready.wait(), 10)
     seen: asyncio.Queue[str] = asyncio.Queue()
@@ -96,8 +103,8 @@ async def test_a_gateway_may_not_touch_another_ones_topics(data: Path) -> None:
         await session.publish("g/block-1/birth", b"{}")
         await asyncio.Event().wait()
 
-    hub = Broker("127.0.0.1", port, "hub-test", logins.HUB, logins.hub_password(data))
-    one = Broker("127.0.0.1", port, "block-1", "block-1", logins.gateway_password(data, "block-1"))
+    hub = broker_login(data, host="127.0.0.1", port=port)
+    one = Broker("127.0.0.1", port, "block-1", tls=enrolled(data, "block-1"))
     listening = asyncio.create_task(keep_session(hub, listen))
     assert await asyncio.wait_for(seen.get(), 5) == "listening"
     intruding = asyncio.create_task(keep_session(one, intrude))
@@ -108,24 +115,6 @@ async def test_a_gateway_may_not_touch_another_ones_topics(data: Path) -> None:
         await stopped(intruding, listening, serving)
 
 
-async def test_without_a_password_nobody_comes_in(data: Path) -> None:
-    port = free_port()
-    broker = EmbeddedBroker(data / "broker", host="127.0.0.1", port=port, users=logins.users(data))
-    serving = asyncio.create_task(broker.run())
-    await asyncio.wait_for(broker.ready.wait(), 10)
-    refused: asyncio.Queue[str] = asyncio.Queue()
-
-    async def never(session: Session) -> None:
-        raise AssertionError("was let in")
-
-    stranger = Broker("127.0.0.1", port, "stranger", "block-1", "guess")
-    knocking = asyncio.create_task(keep_session(stranger, never, on_down=refused.put_nowait))
-    try:
-        assert "uthori" in await asyncio.wait_for(refused.get(), 10)
-    finally:
-        await stopped(knocking, serving)
-
-
 def test_two_writers_are_refused(data: Path) -> None:
     prepare(data)
     with only_one(data), pytest.raises(SetupError, match="another ingest"), only_one(data):
@@ -134,22 +123,11 @@ def test_two_writers_are_refused(data: Path) -> None:
         pass  # the lock went with its holder
 
 
-def test_passwords_are_for_their_owner_alone_and_stay(data: Path) -> None:
-    first = logins.gateway_password(data, "block-1")
-    assert len(first) >= 24
-    assert logins.gateway_password(data, "block-1") == first
-    assert logins.gateway_password(data, "block-2") != first
-    assert (data / logins.FILE).stat().st_mode & 0o077 == 0
-    for bad in ("", "a b", "hub", "x" * 65, "é", "a/b"):
-        with pytest.raises(SetupError):
-            logins.gateway_password(data, bad)
-
-
 async def test_a_birth_that_was_missed_is_asked_for_again(data: Path) -> None:
     """The renewed subscription on which ingest relies when a pack speaks of an alias that it does not know."""
     port = free_port()
-    logins.gateway_password(data, "block-1")
-    broker = EmbeddedBroker(data / "broker", host="127.0.0.1", port=port, users=logins.users(data))
+    logins.admit(data, "block-1")
+    broker = hub_broker(data, port)
     serving = asyncio.create_task(broker.run())
     await asyncio.wait_for(broker.ready.wait(), 10)
     seen: asyncio.Queue[Message] = asyncio.Queue()
@@ -164,7 +142,7 @@ async def test_a_birth_that_was_missed_is_asked_for_again(data: Path) -> None:
                 renewed = True
 
     gateway = Gateway(data, port)
-    hub = Broker("127.0.0.1", port, "hub-test", logins.HUB, logins.hub_password(data))
+    hub = broker_login(data, host="127.0.0.1", port=port)
     listening = asyncio.create_task(keep_session(hub, listen))
     sending = asyncio.create_task(gateway.run())
     try:

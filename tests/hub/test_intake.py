@@ -1,6 +1,9 @@
 """Intake: which messages are stored, which are refused, and what the senders hear."""
 
+import json
 import sqlite3
+import sys
+import threading
 import zlib
 
 import pytest
@@ -8,9 +11,9 @@ import pytest
 from hub.intake import MAX_BODY_BYTES, MAX_PACK_BYTES, Intake
 from hub.store.querying import Querying
 from hub.store.writing import Writer
-from protocols import cursor, pack
+from protocols import cbor, cursor, pack
 from protocols.custody import Header, epoch_number
-from protocols.reading import reading
+from protocols.reading import DecimalFraction, reading
 from runtime.mqtt import Message
 from tests.hub.gateway import ID, INCARNATION, birth, body, message
 
@@ -109,6 +112,10 @@ DAMAGED_PACKS = {
     "a body that is no pack": _HEADER + zlib.compress(b"\xa0"),
     "a deflate bomb": _HEADER + zlib.compress(bytes(MAX_BODY_BYTES + 1)),
     "a tally of no thing's id": message(header(1), body([], tallies={"a/b": (1, 1)})),
+    "a quality that is no number": _HEADER
+    + zlib.compress(cbor.encode([[[1, 0, cbor.integers([0]), [{}], 3, ["x"]]], {}, {}])),
+    "a decimal fraction that is longer than memory": _HEADER
+    + zlib.compress(cbor.encode([[[1, 0, cbor.integers([0]), 0, 3, [DecimalFraction(1, 1 << 40)]]], {}, {}])),
     "a time before 1970": message(header(1), body([("cuff-1", reading("systolic", 1, "mm[Hg]", 0, -5))])),
 }
 BAD_MESSAGES = {
@@ -121,7 +128,6 @@ BAD_MESSAGES = {
     "a birth of another gateway": (f"g/{ID}/birth", birth(gateway="other")),
     "a birth without things": (f"g/{ID}/birth", b'{"state": "online"}'),
     "a birth with half a character": (f"g/{ID}/birth", birth().replace(b"Block 1", b"\\ud800")),
-    "a birth whose stream has no thing": (f"g/{ID}/birth", birth().replace(b'"thing": "gps-1"', b'"thing": "gone"')),
     "a birth that is too long": (f"g/{ID}/birth", birth() + b" " * 1_000_000),
 }
 
@@ -165,6 +171,23 @@ def test_all_cursors_are_known_after_a_restart(intake: Intake, writer: Writer) -
     assert {topic: cursor.decode(payload) for topic, payload in found.items()} == {CURSOR: ("two", {EPOCH: 2})}
 
 
+def test_all_cursors_may_be_asked_for_while_a_batch_is_taken(intake: Intake) -> None:
+    """The session begins in one thread while another one meets senders it has not known."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    names = [f"gw-{number}" for number in range(200)]
+    batches = [[Message(f"g/{name}/birth", birth(gateway=name), True)] for name in names]
+    taking = threading.Thread(target=lambda: [intake.take(batch) for batch in batches])
+    taking.start()
+    try:
+        while taking.is_alive():
+            intake.all_cursors()
+    finally:
+        taking.join()
+        sys.setswitchinterval(before)
+    assert len(intake.all_cursors()) == 2 * len(names)
+
+
 def test_a_busy_store_is_no_crash(intake: Intake, writer: Writer, querying: Querying) -> None:
     """Somebody's shell holds the write lock for longer than we wait."""
     intake.take([BORN])
@@ -175,3 +198,24 @@ def test_a_busy_store_is_no_crash(intake: Intake, writer: Writer, querying: Quer
     other.execute("ROLLBACK")
     other.close()
     assert heard(intake.take([packed(1)]).publish[CURSOR]) == {EPOCH: 1}
+
+
+def test_a_gateway_may_speak_of_streams_whose_thing_was_removed(intake: Intake, querying: Querying) -> None:
+    """Packs that it still holds may, and the births of its other things must get through."""
+    born = json.loads(birth(time_ms=2))
+    born["things"] = [thing for thing in born["things"] if thing["id"] != "gps-1"]
+    for known in (BORN, None):
+        intake.take([*([known] if known else []), Message(BORN.topic, json.dumps(born).encode(), True)])
+        assert "malformed" not in querying.counters()
+        assert [thing.state for thing in querying.things() if thing.id == "gps-1"] == ["offline"]
+    assert heard(intake.take([packed(1)]).publish[CURSOR]) == {EPOCH: 1}
+
+
+def test_a_hub_that_starts_anew_takes_what_a_gateway_holds_of_a_removed_thing(
+    intake: Intake, querying: Querying
+) -> None:
+    born = json.loads(birth())
+    born["things"] = [thing for thing in born["things"] if thing["id"] != "wearable-1"]
+    intake.take([Message(BORN.topic, json.dumps(born).encode(), True), packed(1)])
+    assert stored(querying) == 1
+    assert "wearable-1" in [row.thing for row in querying.custody()]

@@ -108,10 +108,3 @@ def test_data_that_is_no_directory_is_one_sentence(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hub", "ingest", "--data", str(tmp_path / "file")]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
-
-
-def test_a_gateway_is_let_in_by_the_command_line(data: Path) -> None:
-    command = [sys.executable, "-m", "hub", "gateway", "block-1", "--data", str(data)]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=True)
-    assert len(ended.stdout.strip()) >= 24
-    assert str(ended.stdout.strip()) in (data / "logins.json").read_text()

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.process import die_with_parent, free_port
+from hardware.sim.block import enrol, make_token
+from runtime.process import die_with_parent, free_port, port_in_use
 from tests.integration.numbered import NumberedDevice
 
 CONFIG = """\
@@ -22,9 +23,10 @@ name = {{ en = "Test", zh = "测试" }}
 
 [uplink]
 kind = "hub"
-url = "mqtt://127.0.0.1:{hub}"
-username = "gw-1"
-password_file = "gw.password"
+url = "mqtts://127.0.0.1:{hub}"
+ca = "tls/ca.pem"
+certificate = "tls/gateway.pem"
+key = "tls/gateway.key"
 
 [page]
 port = {page}
@@ -53,8 +55,6 @@ class System:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         (folder / "gateway.toml").write_text(CONFIG.format(**self.ports))
         (folder / "device.password").write_text("of the device")
-        login = [sys.executable, "-m", "hub", "gateway", "--data", str(folder / "hub"), "gw-1"]
-        (folder / "gw.password").write_text(subprocess.run(login, capture_output=True, text=True, check=True).stdout)
         hub = ["hub", "run", "--data", str(folder / "hub"), "--port", str(self.ports["web"])]
         self.commands = {
             "hub": [*hub, "--mqtt-port", str(self.ports["hub"])],
@@ -71,6 +71,16 @@ class System:
                 stderr=log,
                 preexec_fn=die_with_parent,  # noqa: PLW1509 - it makes one system call, which no thread can hold up
             )
+
+    def enrol(self) -> None:
+        """Enrol the gateway at the running hub, through the real commands."""
+        token = make_token(self.folder / "hub", "gw-1")
+        url = f"http://127.0.0.1:{self.ports['web']}"
+        deadline = time.monotonic() + 30
+        while not port_in_use("127.0.0.1", self.ports["web"]):
+            assert time.monotonic() < deadline, "the hub does not start"
+            time.sleep(0.1)
+        enrol(url, token, "gw-1", self.folder / "tls")
 
     def kill(self, name: str) -> None:
         """kill -9, and its children with it."""
@@ -142,6 +152,7 @@ async def stored(system, device, least, timeout_s=40.0):
 async def test_every_reading_is_stored_once_whoever_is_killed(system):
     system.start("hub")
     system.start("meter")
+    system.enrol()
     system.start("gateway")
     device = NumberedDevice("numbered-1", system.ports["broker"], "of the device")
     device.start()
@@ -172,11 +183,14 @@ async def test_every_reading_is_stored_once_whoever_is_killed(system):
 @pytest.mark.timeout(120)
 async def test_what_is_read_while_the_hub_is_away_arrives_afterwards_marked_and_once(system):
     system.start("meter")
+    system.start("hub")
+    system.enrol()
+    system.kill("hub")
     system.start("gateway")
     device = NumberedDevice("numbered-1", system.ports["broker"], "of the device")
     device.start()
     async with making(device, per_second=100):
-        while device.made - device.held() < 200:  # the gateway has taken them over, and there is no hub yet
+        while device.made - device.held() < 200:  # the gateway has taken them over, and there is no hub
             await asyncio.sleep(0.05)
         system.start("hub")
         await stored(system, device, device.made)

@@ -1,0 +1,63 @@
+"""The device's uplink: what happens when the journal fails while a cursor is followed."""
+
+import pytest
+
+from firmware.core.clock import Clock, Epochs
+from firmware.core.config import Config
+from firmware.core.journal import Journal
+from firmware.core.uplink import Uplink
+from firmware.errors import MqttError
+from protocols import cursor
+from protocols.reading import GOOD, Reading
+
+CONFIG = {
+    "device": "w",
+    "app": "wearable",
+    "broker": {"host": "127.0.0.1", "port": 1883, "user": "w", "password": "p"},
+    "board": {"i2c": [], "chips": [], "storage": {"journal_kb": 64}},
+}
+
+
+class Hal:
+    """A port whose clock stands still."""
+
+    def ticks_ms(self):
+        return 0
+
+    def ticks_diff(self, after, before):
+        return after - before
+
+    def unix_ms(self):
+        return None
+
+    def random_bits(self, count):
+        return 4711
+
+
+class Line:
+    """A connection that brings one cursor, and then nothing but its end."""
+
+    def __init__(self, payload):
+        self.payload = payload
+
+    async def serve(self, on_message):
+        on_message("d/w/cursor/bulk", self.payload)
+        raise AssertionError("the cursor was followed, though the flash refused it")
+
+
+async def test_a_connection_ends_when_a_cursor_cannot_be_followed(tmp_path, monkeypatch):
+    """Else the device would send for ever, and hear nothing."""
+    hal = Hal()
+    journal = Journal(str(tmp_path), limit_bytes=4096)
+    uplink = Uplink(Config(CONFIG), Clock(hal), journal, Epochs(str(tmp_path), hal), birth={})
+    uplink.append([Reading("heart_rate", 70, "/min", GOOD, 1)], wall_clock=False)
+    epoch = uplink._epoch
+
+    def refuse(epoch, upto):
+        raise OSError(5, "the flash does not answer")
+
+    monkeypatch.setattr(journal, "release", refuse)
+    uplink._failure = None
+    await uplink._serve(Line(cursor.encode("s", {epoch: 1})))
+    with pytest.raises(MqttError, match="flash"):
+        await uplink._send_packs(None)
