@@ -20,7 +20,7 @@ CUFF = "C0:00:00:00:00:01"
 OXIMETER = "C0:00:00:00:00:02"
 GATEWAY = "block-gateway"
 _PROGRAMS = ("hub", "gateway")
-THINGS = ("wearable-1", "meter-1", "cuff-1", "oximeter-1", "gps-1")
+THINGS = ("wearable-1", "cuff-1", "oximeter-1", "meter-1", "gps-1")
 
 _CONFIG = """\
 [gateway]
@@ -39,11 +39,10 @@ key = "tls/gateway.key"
 port = {page}
 
 [[links]]
-name = "meters"
-kind = "modbus"
-host = "127.0.0.1"
-port = {meter}
-devices = [{{ thing = "meter-1", model = "eastron-sdm120", address = "1" }}]
+name = "wearables"
+kind = "mqtt"
+port = {broker}
+devices = [{{ thing = "wearable-1", model = "kerb-wearable", password_file = "wearable-1.password" }}]
 
 [[links]]
 name = "radio"
@@ -55,16 +54,17 @@ devices = [
 ]
 
 [[links]]
+name = "meters"
+kind = "modbus"
+host = "127.0.0.1"
+port = {meter}
+devices = [{{ thing = "meter-1", model = "eastron-sdm120", address = "1" }}]
+
+[[links]]
 name = "position"
 kind = "serial"
 port = "{gps}"
 devices = [{{ thing = "gps-1", model = "u-blox-neo-m8" }}]
-
-[[links]]
-name = "wearables"
-kind = "mqtt"
-port = {broker}
-devices = [{{ thing = "wearable-1", model = "kerb-wearable", password_file = "wearable-1.password" }}]
 """
 
 
