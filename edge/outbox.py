@@ -48,7 +48,6 @@ class _Pack:
     row: Row
     origins: Sequence[Origin]
     sent: bool  # given to its lane's sender
-    released: bool = False
 
 
 class Outbox:
@@ -135,12 +134,8 @@ class Outbox:
 
     def release(self, lane: str, epoch: int, upto: int) -> None:
         """The hub has these packs."""
-        for pack in self._waiting:
-            row = pack.row
-            if row.lane == lane and row.epoch == epoch and row.seq <= upto and not pack.released:
-                pack.released = True
-                add_counts(self._buffered, row.content.counts, -1)
         self._releases[lane, epoch] = upto
+        self._leave_out_released()
         self._work.set()
 
     async def open_epoch(self) -> None:
@@ -159,12 +154,18 @@ class Outbox:
         """The bodies of these packs; one that has been released meanwhile is left out."""
         found = {}
         for header in headers:
-            body = self._hot.get((lane, header.epoch, header.seq))
+            key = (lane, header.epoch, header.seq)
+            body = self._hot.get(key) or self._uncommitted(key)
             if body is None:
                 body = await self._on_disk(self._file.body, lane, header.epoch, header.seq)
             if body is not None:
                 found[header] = body
         return found
+
+    def _uncommitted(self, key: tuple[str, int, int]) -> bytes | None:
+        """The body of a pack that the disk has not: where it fails, more of them wait than are hot."""
+        rows = (pack.row for pack in (*self._committing, *self._waiting))
+        return next((row.body for row in rows if (row.lane, row.epoch, row.seq) == key), None)
 
     async def run(self) -> None:
         """Commit groups until cancelled; then commit what is left."""
@@ -186,7 +187,7 @@ class Outbox:
         self._committing, self._waiting = self._waiting, []
         releases, self._releases = self._releases, {}
         batch = Batch(
-            rows=[pack.row for pack in self._committing if not pack.released],
+            rows=[pack.row for pack in self._committing],
             releases=releases,
             tallies=self.tally.unwritten(),
             origins=[origin for pack in self._committing for origin in pack.origins],
@@ -194,11 +195,11 @@ class Outbox:
         started = time.monotonic()
         try:
             freed = await self._on_disk(self._file.write, batch)
-            lost = await self._on_disk(self._file.evict)
         except sqlite3.Error as error:
             self._waiting = self._committing + self._waiting
             self._committing = []
             self._releases = {**releases, **self._releases}
+            self._leave_out_released()
             self._work.set()
             self._report_failure(str(error))
             await asyncio.sleep(_RETRY_S)
@@ -206,15 +207,23 @@ class Outbox:
         self.failure = ""
         self.commits += 1
         self.commit_ms = (time.monotonic() - started) * 1000
-        self._settle(batch, freed, lost)
+        self._settle(batch, freed)
+        await self._make_room()
 
-    def _settle(self, batch: Batch, freed: dict[str, int], lost: dict[str, int]) -> None:
-        self.tally.written(batch.tallies)
-        add_counts(self._buffered, freed, -1)
+    async def _make_room(self) -> None:
+        try:
+            lost = await self._on_disk(self._file.evict)
+        except sqlite3.Error as error:  # what was committed stays so; room is made after the next commit
+            self._report_failure(str(error))
+            return
         if lost:
             logger.warning("the outbox is full: gave up %s readings, declared as lost", sum(lost.values()))
             add_counts(self._buffered, lost, -1)
             add_counts(self.evicted, lost)
+
+    def _settle(self, batch: Batch, freed: dict[str, int]) -> None:
+        self.tally.written(batch.tallies)
+        add_counts(self._buffered, freed, -1)
         group, self._committing = self._committing, []
         for pack in group:
             if not pack.sent:
@@ -239,10 +248,20 @@ class Outbox:
         self.senders[pack.row.lane].appended(pack.row.epoch, pack.row.seq)
         self.due.set()
 
+    def _leave_out_released(self) -> None:
+        """What the hub has need not be written; none of it has origins, since those are sent after their commit."""
+        kept = []
+        for pack in self._waiting:
+            if pack.row.seq > self._releases.get((pack.row.lane, pack.row.epoch), 0):
+                kept.append(pack)
+            else:
+                add_counts(self._buffered, pack.row.content.counts, -1)
+        self._waiting = kept
+
     def _give_way(self) -> None:
         for pack in self._waiting:
             row = pack.row
-            if row.lane != URGENT and row.content.counts and not pack.released:
+            if row.lane != URGENT and row.content.counts:
                 pack.row = row.as_gap()
                 self._hot.pop((row.lane, row.epoch, row.seq), None)
                 add_counts(self._buffered, row.content.counts, -1)
@@ -260,7 +279,7 @@ class Outbox:
             call()
         packs = self._committing + self._waiting
         batch = Batch(
-            [pack.row for pack in packs if not pack.released],
+            [pack.row for pack in packs],
             self._releases,
             self.tally.unwritten(),
             [origin for pack in packs for origin in pack.origins],

@@ -215,14 +215,15 @@ class OutboxFile:
         Returns how many readings of each thing gave way.
         """
         lost: dict[str, int] = {}
-        if self.bytes_held <= self.max_bytes:
+        bytes_held = self.bytes_held
+        if bytes_held <= self.max_bytes:
             return lost
         query = "SELECT * FROM pack WHERE content NOT LIKE '[{},%' ORDER BY lane, epoch, seq"
         victims = self._connection.execute(query).fetchmany(_EVICTED_AT_ONCE)
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             for lane, epoch, seq, body, text in victims:
-                if self.bytes_held <= self.max_bytes:
+                if bytes_held <= self.max_bytes:
                     break
                 row = Row(lane, epoch, seq, body, Content.from_json(text))
                 gap = row.as_gap()
@@ -230,8 +231,9 @@ class OutboxFile:
                     "UPDATE pack SET body = ?, content = ? WHERE lane = ? AND epoch = ? AND seq = ?",
                     (gap.body, gap.content.to_json(), lane, epoch, seq),
                 )
-                self.bytes_held += len(gap.body) - len(body)
+                bytes_held += len(gap.body) - len(body)
                 add_counts(lost, row.content.counts)
+        self.bytes_held = bytes_held
         return lost
 
     def _one(self, query: str, *parameters: object) -> int:

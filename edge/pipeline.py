@@ -40,7 +40,7 @@ class ThingState:
 
 @dataclass
 class _Open:
-    """A pack that is being filled. Bounded: by _MAX_READINGS, or by what its devices may have under way."""
+    """A pack that is being filled. Bounded by _MAX_READINGS and what came last."""
 
     readings: list[tuple[int, Reading]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -52,7 +52,8 @@ class _Open:
         return not (self.readings or self.origins)
 
 
-_MAX_READINGS = 2000
+_MAX_REASON = 200  # the hub refuses a birth certificate that says more
+_MAX_READINGS = 2000  # a larger pack could grow beyond what brokers and the hub let through
 
 
 class Pipeline:
@@ -75,7 +76,7 @@ class Pipeline:
         self._streams: dict[tuple[str, str, str], Stream] = {}
         self._open = {lane: _Open() for lane in LANES}
         self._entrusted = {lane: _Open() for lane in LANES}  # from devices' own packs; closed by the outbox's commit
-        outbox.before_commit(self._close_entrusted)
+        outbox.before_commit(self.close_packs)  # all: the last commit is the end of the program
         for thing, model in models.items():
             for metric, declared in model.metrics.items():
                 self._stream(thing, metric, declared.unit)
@@ -94,8 +95,10 @@ class Pipeline:
         """Take over readings, times filled in; with an origin, also of a pack that holds none."""
         pack = self._entrusted[lane] if origin else self._open[lane]
         state = self.things[thing]
-        for reading in readings:
-            stream = self._stream(thing, reading.metric, reading.unit)
+        streams = [
+            self._stream(thing, reading.metric, reading.unit) for reading in readings
+        ]  # may fail: before all else
+        for reading, stream in zip(readings, streams, strict=True):
             state.last[reading.metric] = reading
             if stream.deadband.passes(reading):
                 pack.readings.append((stream.alias, reading))
@@ -104,6 +107,8 @@ class Pipeline:
                 self._outbox.tally.suppressed(thing)
         if origin:
             pack.origins.append(origin)
+            if len(pack.readings) >= _MAX_READINGS:
+                self._close(lane, self._entrusted)
             self._outbox.commit_soon(urgent=lane == URGENT)
         else:
             self._close_soon(lane)
@@ -120,6 +125,7 @@ class Pipeline:
     def state(self, thing: str, state: str, reason: str = "") -> None:
         """How a device is: "online", "offline" with the reason, "waiting"."""
         known = self.things[thing]
+        reason = reason[:_MAX_REASON]
         if (known.state, known.reason) != (state, reason):
             known.state, known.reason = state, reason
             self.announced.set()
@@ -132,10 +138,6 @@ class Pipeline:
         """Put what is open into packs now."""
         for lane in LANES:
             self._close(lane, self._open)
-        self._close_entrusted()
-
-    def _close_entrusted(self) -> None:
-        for lane in LANES:
             self._close(lane, self._entrusted)
 
     def _stream(self, thing: str, metric: str, unit: str) -> Stream:

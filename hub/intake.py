@@ -38,10 +38,11 @@ class Intake:
         self._births: dict[str, bytes] = {}  # the last one taken, so that a repeated one costs nothing
         for sender, stored in writer.cursors().items():
             self._receiver(sender).restore(stored)
+        self._told = self._cursors(self._receivers)
 
     def all_cursors(self) -> dict[str, bytes]:
-        """What every sender must hear when the session begins."""
-        return self._cursors(self._receivers)
+        """What every sender must hear when the session begins; may be asked for while another thread is in `take`."""
+        return self._told.copy()
 
     def take(self, batch: Sequence[Message]) -> Answer:
         """Store the batch in one transaction. What is wrong with a message is counted and logged, never raised."""
@@ -63,6 +64,7 @@ class Intake:
             for header in headers:
                 self._receivers[sender].stored(header)
         answer.publish = self._cursors(touched)
+        self._told.update(answer.publish)
         return answer
 
     def _take_one(

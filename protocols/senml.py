@@ -171,17 +171,19 @@ def _is_integer(item: object) -> bool:
     return isinstance(item, int) and item is not True and item is not False
 
 
-def _is_text(item: object) -> bool:
-    """Text that can be written down: an escape may also give half a character, which is not Unicode."""
-    return type(item) is str and not any("\ud800" <= character <= "\udfff" for character in item)
+def _is_whole_text(text: str) -> bool:
+    """Whether the text can be written down: JSON's escapes can also say half a character, which is none."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _read(record: "dict[str, Any]", base_ms: int) -> "Reading":
     name = record.get("n")
     unit = record.get("u", "")
     quality = record.get("q", GOOD)
-    if not _is_text(name) or not _is_text(unit) or not _is_integer(quality) or not 0 <= quality < 256:
+    if not isinstance(name, str) or not isinstance(unit, str) or not _is_integer(quality) or not 0 <= quality < 256:
         raise DecodeError("SenML record", "name, unit or quality is not of its type")
+    if not _is_whole_text(name + unit):
+        raise DecodeError("SenML record", "name or unit holds half a character")
     time_ms = base_ms + _milliseconds(record.get("t", 0), f"time of {name}")
     return Reading(name, _read_value(record, name), unit, quality, time_ms)
 
@@ -195,17 +197,19 @@ def _read_value(record: "dict[str, Any]", name: str) -> "Value":
     value = record[labels[0]]
     if labels[0] == "v":
         return _read_number(value, name)
-    if not (_is_text(value) if labels[0] == "vs" else isinstance(value, bool)):
+    if type(value) is not (str if labels[0] == "vs" else bool):
         raise DecodeError("SenML record", f"value of {name} is not of its type")
+    if isinstance(value, str) and not _is_whole_text(value):
+        raise DecodeError("SenML record", f"value of {name} holds half a character")
     return value
 
 
-def _read_number(number: object, name: str) -> "Value":
+def _read_number(number: "Any", name: str) -> "Value":
     """A value of 64 bits or fewer as it is; one with more digits than that, or with an exponent, as a float."""
-    value = number if _is_integer(number) else _decimal(number, f"value of {name}")
+    value: "int | float | DecimalFraction" = number if _is_integer(number) else _decimal(number, f"value of {name}")
     digits = value.mantissa if isinstance(value, DecimalFraction) else value
-    if not isinstance(digits, float) and abs(digits) < 1 << 63:  # type: ignore[operator]
-        return value  # type: ignore[return-value]
+    if not isinstance(digits, float) and abs(digits) < 1 << 63:
+        return value
     wide = float(str(number))
     if not -_MAX_FLOAT <= wide <= _MAX_FLOAT:
         raise DecodeError("SenML record", f"value of {name} is beyond all range")

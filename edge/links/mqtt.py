@@ -5,6 +5,7 @@ delete its copy.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import secrets
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 _SELF = "gateway"
 _MAX_UNIT = 32
+_MAX_TIME_MS = 1 << 53  # what the hub takes
 
 
 class MqttLink:
@@ -132,17 +134,21 @@ class MqttLink:
         try:
             certificate = json.loads(payload)
             online = certificate.get("state") != "offline"
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, RecursionError) as error:
             raise DecodeError("birth certificate", "is not a JSON object") from error
         self._intake.state(
             device, "online" if online else "offline", "" if online else "the device has left its broker"
         )
 
     def _take_pack(self, device: str, lane: str, payload: bytes) -> None:
-        pack = senml.decode_pack(payload, device)
-        for reading in pack.readings:
-            if not topics.is_id(reading.metric) or len(reading.unit) > _MAX_UNIT:
-                raise DecodeError("SenML pack", f"{reading.metric[:80]!r} or its unit is no name")
+        try:
+            pack = self._on_our_clock(senml.decode_pack(payload, device))
+            _check(pack)
+        except senml.BodyError as error:
+            # It would be as unreadable each time: refusing it would stop its lane for ever.
+            logger.error("%s: %s/%s: given up as lost: %s", self.name, device, lane, error)
+            self._intake.count("decode_errors", device)
+            pack = senml.DevicePack(error.header, [], None, error.count)
         receiver = self._receivers[device, lane]
         verdict = receiver.offer(pack.header)
         if verdict != STORE:
@@ -151,21 +157,38 @@ class MqttLink:
             self._answer.set()
             return
         origin = Origin(device, lane, pack.header.epoch, pack.header.seq)
+        with contextlib.ExitStack() as undo:
+            undo.callback(receiver.withdraw, pack.header)  # else its sender would hear of the next one, and delete it
+            if pack.lost:
+                self._intake.lose(device, pack.lost, origin, lane=lane)
+            else:
+                self._intake.take(device, pack.readings, lane=lane, origin=origin)
+            undo.pop_all()
         self._headers[origin] = pack.header
-        if pack.lost:
-            self._intake.lose(device, pack.lost, origin, lane=lane)
-        else:
-            self._intake.take(device, self._on_our_clock(pack), lane=lane, origin=origin)
 
-    def _on_our_clock(self, pack: senml.DevicePack) -> list[Reading]:
-        """Readings of a device without a wall clock, re-based on ours as of the pack's arrival."""
+    def _on_our_clock(self, pack: senml.DevicePack) -> senml.DevicePack:
+        """The pack of a device without a wall clock, re-based on ours as of its arrival.
+
+        Never after it: what was made before the device's last start counts on a clock that has begun anew.
+        """
         if pack.sent_ms is None:
-            return list(pack.readings)
-        shift = self._clock() - pack.sent_ms
-        return [
-            reading._replace(time_ms=(reading.time_ms or 0) + shift, quality=reading.quality | TIME_ESTIMATED)
+            return pack
+        now = self._clock()
+        shift = now - pack.sent_ms
+        readings: list[Reading] = [
+            reading._replace(time_ms=min((reading.time_ms or 0) + shift, now), quality=reading.quality | TIME_ESTIMATED)
             for reading in pack.readings
         ]
+        return pack._replace(readings=readings)
+
+
+def _check(pack: senml.DevicePack) -> None:
+    """What SenML allows but we and the hub do not. Raises BodyError."""
+    for reading in pack.readings:
+        if not topics.is_id(reading.metric) or len(reading.unit) > _MAX_UNIT:
+            raise senml.BodyError(pack.header, len(pack.readings), f"{reading.metric[:80]!r} or its unit is no name")
+        if reading.time_ms is None or not 0 <= reading.time_ms < _MAX_TIME_MS:
+            raise senml.BodyError(pack.header, len(pack.readings), f"a time of {reading.metric} is out of range")
 
 
 def _device_user(device: str, password: str) -> User:

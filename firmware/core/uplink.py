@@ -93,7 +93,9 @@ class Uplink:
             await client.serve(self._take)
         except MqttError as error:
             self._failure = error
-            self._wake.set()
+        except (OSError, JournalError) as error:  # of the journal; a connection that nobody reads is none
+            self._failure = MqttError(f"a cursor could not be followed: {error}")
+        self._wake.set()
 
     async def _announce(self, client: MqttClient) -> None:
         if self._last - self._released > _FEW:

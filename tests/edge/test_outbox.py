@@ -10,7 +10,7 @@ from edge.links.base import Origin
 from edge.outbox import Outbox
 from edge.outbox_file import Batch, Content, OutboxError, OutboxFile, Row
 from protocols.deflated import inflate
-from protocols.pack import Body, Column, decode_body
+from protocols.pack import Body, Column, decode_body, encode_body
 
 BODY = Body([Column(1, [1000], [0], [5])], {"meter": (1, 0)}, {})
 CONTENT = Content({"meter": 1}, {"meter": (1, 0)}, (1000, 1000))
@@ -222,3 +222,18 @@ async def test_a_commit_counts_once_though_room_cannot_be_made_after_it(tmp_path
         await until(lambda: outbox.evicted)
         assert outbox.bytes_held == db.execute(held).fetchone()[0]
         assert outbox.buffered()["meter"] + outbox.evicted["meter"] == 301
+
+
+async def test_while_the_disk_fails_every_pack_can_be_sent(tmp_path):
+    async with running(tmp_path / "o.db", commit_ms=10) as outbox:
+        db = outbox._file._connection
+        db.execute("CREATE TEMP TRIGGER full BEFORE INSERT ON pack BEGIN SELECT raise(ABORT, 'disk full'); END")
+        for _ in range(600):
+            outbox.append("bulk", BODY, CONTENT)
+        await until(lambda: outbox.failure)
+        outbox.senders["bulk"].connected()
+        headers = outbox.senders["bulk"].due(0)
+        bodies = await outbox.bodies("bulk", headers)
+        assert [header.seq for header in bodies] == list(range(1, 65))
+        assert {inflate(body) for body in bodies.values()} == {encode_body(BODY)}
+        db.execute("DROP TRIGGER full")
