@@ -127,7 +127,8 @@ class OutboxFile:
             raise OutboxError(path, str(error)) from error
         # Drawn once for this file: a gateway that starts over with an empty outbox is another sender to the hub.
         self._connection.execute(
-            "INSERT OR IGNORE INTO meta VALUES ('incarnation', ?)", (random.randrange(1, 1 << 31),)
+            "INSERT OR IGNORE INTO meta VALUES ('incarnation', ?)",
+            (random.randrange(1, 1 << custody.INCARNATION_BITS),),
         )
         self._connection.execute("INSERT OR IGNORE INTO meta VALUES ('epochs', 0)")
         self.incarnation: int = self._one("SELECT value FROM meta WHERE key = 'incarnation'")
@@ -140,7 +141,8 @@ class OutboxFile:
     def next_epoch(self) -> int:
         """A number for a new epoch, never given before; it is on disk before anybody hears of it."""
         self._connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'epochs'")
-        return custody.epoch_number(self.incarnation, self._one("SELECT value FROM meta WHERE key = 'epochs'"))
+        count = self._one("SELECT value FROM meta WHERE key = 'epochs'")
+        return custody.epoch_number(self.incarnation, count, random.getrandbits(custody.NONCE_BITS))
 
     def alias(self, thing: str, metric: str, unit: str) -> int:
         """The number that stands for this stream in packs, the same for ever."""

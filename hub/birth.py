@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hub.errors import BirthError
+from protocols.custody import INCARNATION_BITS
 
 MAX_BYTES = 1_000_000
 
@@ -51,7 +52,7 @@ class Birth(_Message):
 
     state: Literal["online"]
     gateway: Id
-    incarnation: int = Field(gt=0, lt=1 << 31)
+    incarnation: int = Field(gt=0, lt=1 << INCARNATION_BITS)
     name: Name
     time_ms: int = Field(ge=0, lt=1 << 53)
     things: tuple[Thing, ...] = Field(max_length=2_000)

@@ -6,10 +6,10 @@ the highest seq that it has committed.
 
 import json
 
+from .custody import MAX_EPOCH
 from .errors import DecodeError
 
 _MAX_BYTES = 65536
-_MAX_EPOCH = 1 << 52
 
 
 def encode(session: str, stored: dict[int, int]) -> bytes:
@@ -30,6 +30,6 @@ def decode(data: bytes) -> tuple[str, dict[int, int]]:
     if not isinstance(session, str):
         raise DecodeError("cursor", "the session is not text")
     for epoch, seq in stored.items():
-        if not isinstance(seq, int) or seq < 0 or not 0 <= epoch < _MAX_EPOCH:
+        if not isinstance(seq, int) or seq < 0 or not 0 <= epoch < MAX_EPOCH:
             raise DecodeError("cursor", f"epoch {epoch}: {seq} is no seq")
     return session, stored

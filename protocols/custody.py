@@ -5,7 +5,8 @@ Receiver stores packs of an epoch in order, each once, and says "stored up to se
 any I/O nor reads a clock: events come in as calls, times as arguments, and what to do comes back.
 
 An epoch is one unbroken numbering. Its number is made by `epoch_number` from the sender's incarnation (random, made
-with its storage) and a counter kept there, so that a sender with fresh storage is never taken for its predecessor.
+with its storage), a counter kept there, and a nonce (random each time): so a sender with fresh storage is never taken
+for its predecessor, nor one whose storage was restored from an old image for what it has been since.
 """
 
 from collections import namedtuple
@@ -40,8 +41,13 @@ else:
     Header = namedtuple("Header", ("epoch", "seq", "base", "oldest", "backfill"))
     Release = namedtuple("Release", ("epoch", "upto"))
 
-_COUNTER_BITS = 20
+INCARNATION_BITS = 24
+COUNTER_BITS = 20
+NONCE_BITS = 18
+MAX_EPOCH = 1 << 62
 _UNHEARD_EPOCHS = 32
+
+_MAX_SEQ = 1 << 53
 
 # What a receiver does with an offered pack. Each is answered with the cursor, STORE only after the commit.
 STORE = "store"
@@ -49,16 +55,34 @@ DUPLICATE = "duplicate"  # stored already; the sender has not heard of it
 AHEAD = "ahead"  # a pack before it is missing; the sender will send from there
 
 
-def epoch_number(incarnation: int, count: int) -> int:
-    """The number of the `count`-th epoch of a storage's incarnation (both positive; incarnation below 2^31)."""
-    if not 0 < count < 1 << _COUNTER_BITS or not 0 < incarnation < 1 << 31:
-        raise ProtocolError(f"no epoch number for incarnation {incarnation}, count {count}")
-    return incarnation << _COUNTER_BITS | count
+def epoch_number(incarnation: int, count: int, nonce: int) -> int:
+    """The number of the `count`-th epoch of a storage's incarnation, below 2^62; later ones are greater.
+
+    incarnation and count are positive; the nonce is drawn anew for every epoch. Raises ProtocolError beyond
+    INCARNATION_BITS, COUNTER_BITS and NONCE_BITS.
+    """
+    if not (0 < incarnation < 1 << INCARNATION_BITS and 0 < count < 1 << COUNTER_BITS and 0 <= nonce < 1 << NONCE_BITS):
+        raise ProtocolError(f"no epoch number for incarnation {incarnation}, count {count}, nonce {nonce}")
+    return (incarnation << COUNTER_BITS | count) << NONCE_BITS | nonce
 
 
 def incarnation_of(epoch: int) -> int:
     """The incarnation of the storage that an epoch's number was made from."""
-    return epoch >> _COUNTER_BITS
+    return epoch >> COUNTER_BITS + NONCE_BITS
+
+
+def header_problem(epoch: object, seq: object, base: object, oldest: object) -> str:
+    """What is wrong with a header that came from outside; empty if nothing is."""
+    limits = (
+        ("epoch", epoch, MAX_EPOCH),
+        ("seq", seq, _MAX_SEQ),
+        ("base", base, _MAX_SEQ),
+        ("oldest", oldest, MAX_EPOCH),
+    )
+    for name, number, limit in limits:
+        if not isinstance(number, int) or number is True or not 0 < number < limit:
+            return f"{name} is missing or out of range"
+    return f"base {base} is beyond seq {seq}" if base > seq else ""  # type: ignore[operator]
 
 
 class _Outgoing:
@@ -193,20 +217,24 @@ class Receiver:
     def __init__(self) -> None:
         self._committed: dict[int, int] = {}
         self._accepted: dict[int, int] = {}
-        self._oldest: int | None = None  # the oldest epoch that the sender has open, by its last header
+        self._oldest = 0  # the oldest epoch that the sender has open, by its last header
+        self._heard: set[int] = set()  # the epochs that it has offered packs of
 
     def restore(self, stored: dict[int, int]) -> None:
         """The cursor found in storage at start: per epoch the highest seq stored, of every epoch that ever was.
 
-        None may be left out: a sender that crashed before its deletions were on disk offers packs of an epoch again that
-        it had called finished.
+        None may be left out: a sender that crashed before its deletions were on disk offers packs of an epoch again
+        that it had called finished.
         """
         self._committed = dict(stored)
         self._accepted = dict(stored)
 
     def offer(self, header: "Header") -> str:
         """STORE: write it, together with the cursor, in one transaction, then call `stored`. Else only answer."""
-        self._oldest = header.oldest
+        if header.oldest != self._oldest:
+            self._oldest = header.oldest
+            self._heard = {epoch for epoch in self._heard if epoch >= header.oldest}
+        self._heard.add(header.epoch)
         accepted = self._accepted.get(header.epoch, 0)
         if header.seq <= accepted:
             return DUPLICATE
@@ -230,16 +258,12 @@ class Receiver:
         self._accepted = dict(self._committed)
 
     def cursor(self) -> dict[int, int]:
-        """What to publish: per epoch that the sender has open the highest seq committed.
+        """What to publish: per epoch that the sender has open, and was heard of, the highest seq committed.
 
         As long as it has not been heard, the newest epochs of each of its incarnations.
         """
-        if self._oldest is not None:
-            return {
-                epoch: seq
-                for epoch, seq in self._committed.items()
-                if epoch >= self._oldest and incarnation_of(epoch) == incarnation_of(self._oldest)
-            }
+        if self._heard:
+            return {epoch: self._committed[epoch] for epoch in sorted(self._heard) if epoch in self._committed}
         newest: dict[int, int] = {}
         counts: dict[int, int] = {}
         for epoch in sorted(self._committed, reverse=True):

@@ -13,7 +13,7 @@ arrays), or anything (bool, text, None and mixtures). A quality shared by the wh
 from collections import namedtuple
 
 from . import cbor
-from .custody import Header
+from .custody import Header, header_problem
 from .errors import DecodeError, ProtocolError
 from .reading import DecimalFraction
 
@@ -120,10 +120,9 @@ def decode_header(data: bytes) -> "tuple[Header, int]":
     if not isinstance(item, list) or len(item) != 6 or item[0] != VERSION or not isinstance(item[5], bool):
         raise DecodeError("pack header", f"is not of version {VERSION}")
     epoch, seq, base, oldest = item[1:5]
-    if not all(type(number) is int and 0 < number < _MAX_NUMBER for number in (epoch, seq, base, oldest)):
-        raise DecodeError("pack header", "a number is missing or out of range")
-    if base > seq:
-        raise DecodeError("pack header", f"base {base} is beyond seq {seq}")
+    problem = header_problem(epoch, seq, base, oldest)
+    if problem:
+        raise DecodeError("pack header", problem)
     return Header(epoch, seq, base, oldest, item[5]), end
 
 

@@ -11,7 +11,7 @@ A reading without a value has no value field, and in `q` the reason. A gap recor
 import json
 from collections import namedtuple
 
-from .custody import Header
+from .custody import Header, header_problem
 from .errors import DecodeError, EncodeError
 from .reading import GOOD, DecimalFraction, Reading, to_text
 
@@ -116,12 +116,13 @@ def decode_pack(data: bytes, device: str) -> "DevicePack":
     """
     records = _records(data)
     first = records[0]
-    epoch, seq, base, oldest = [_whole(first, label) for label in ("epoch", "seq", "base", "oldest")]
-    if base > seq:
-        raise DecodeError("SenML pack", f"base {base} is beyond seq {seq}")
+    epoch, seq, base, oldest = [first.get(label) for label in ("epoch", "seq", "base", "oldest")]
+    problem = header_problem(epoch, seq, base, oldest)
+    if problem:
+        raise DecodeError("SenML pack", problem)
     if first.get("bn") != device + "/":
         raise DecodeError("SenML pack", f"its base name is not {device}/")
-    header = Header(epoch, seq, base, oldest, first.get("backfill") is True)
+    header = Header(first["epoch"], first["seq"], first["base"], first["oldest"], first.get("backfill") is True)
     try:
         return _read_pack(header, records)
     except DecodeError as error:
@@ -138,13 +139,6 @@ def _read_pack(header: "Header", records: "list[dict[str, Any]]") -> "DevicePack
         raise DecodeError("SenML pack", "sent is not a number, or out of range")
     base_ms = _milliseconds(first["bt"] if "bt" in first else first.get("mono", 0), "base time")
     return DevicePack(header, [] if lost else [_read(record, base_ms) for record in records], sent_ms, lost)
-
-
-def _whole(record: "dict[str, Any]", label: str) -> int:
-    number = record.get(label)
-    if not isinstance(number, int) or number is True or not 0 < number < _MAX_NUMBER:
-        raise DecodeError("SenML pack", f"{label} is missing or out of range")
-    return number
 
 
 def _records(data: bytes) -> "list[dict[str, Any]]":

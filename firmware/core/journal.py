@@ -124,7 +124,7 @@ class Journal:
         live = self._segments[-1] if self._segments else None
         if live is None or live.epoch != self._open or live.size + record_bytes > self._segment_bytes:
             epoch = self._open or 0
-            path = f"{self._directory}/{epoch:013x}-{self._next:08x}.seg"
+            path = f"{self._directory}/{epoch:016x}-{self._next:08x}.seg"
             live = _Segment(path, epoch, self._next)
             self._segments.append(live)
             self._drop_released()
@@ -193,7 +193,7 @@ class Journal:
                 segment.at += 1
 
     def _gap_path(self, epoch: int) -> str:
-        return f"{self._directory}/{epoch:013x}.gap"
+        return f"{self._directory}/{epoch:016x}.gap"
 
     # --- at start ---
 
@@ -202,12 +202,12 @@ class Journal:
         for name in names:
             path = self._directory + "/" + name
             if name.endswith(".gap"):
-                self._gaps[int(name[:13], 16)] = json.loads(files.read(path) or b"[]")
+                self._gaps[int(name[:16], 16)] = json.loads(files.read(path) or b"[]")
             elif name.endswith(".new"):
                 os.unlink(path)  # a replacement that was not finished
         for name in names:
             if name.endswith(".seg"):
-                self._load_segment(_Segment(f"{self._directory}/{name}", int(name[:13], 16), int(name[14:22], 16)))
+                self._load_segment(_Segment(f"{self._directory}/{name}", int(name[:16], 16), int(name[17:25], 16)))
 
     def _load_segment(self, segment: _Segment) -> None:
         _check(segment)

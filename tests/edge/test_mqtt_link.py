@@ -17,7 +17,7 @@ from protocols.errors import DecodeError
 from runtime.mqtt import Message
 from runtime.process import free_port
 
-EPOCH = epoch_number(4711, 1)
+EPOCH = epoch_number(4711, 1, 0)
 NOW = 1_795_382_519_355
 MODEL = catalogue()["kerb-wearable"]
 

@@ -14,7 +14,7 @@ import pytest
 from firmware.core.mqtt import MqttClient
 from hardware.sim.wearable import ROOT
 from protocols import cursor, senml
-from protocols.custody import STORE, Receiver
+from protocols.custody import STORE, Receiver, incarnation_of
 from protocols.reading import GOOD, to_float
 from runtime.broker import User
 from tests.firmware.test_mqtt import running_broker
@@ -130,7 +130,7 @@ async def test_killed_and_started_again_every_pack_arrives_once(tmp_path: Path) 
             await playing.until(lambda: len(playing.epochs()) == 3 and len(playing.packs) > before + 8)
         epochs = playing.epochs()
         assert len(epochs) == 3
-        assert len({epoch >> 20 for epoch in epochs}) == 1  # one storage, one incarnation
+        assert len({incarnation_of(epoch) for epoch in epochs}) == 1  # one storage, one incarnation
         for seqs in epochs.values():
             assert seqs == list(range(1, len(seqs) + 1))
         first = epochs[min(epochs)]

@@ -120,7 +120,7 @@ class Gateway:
     def __init__(self, data: Path, port: int, *, states: Mapping[str, str] = {}, epoch_count: int = 1):
         self._broker = Broker("127.0.0.1", port, ID, tls=enrolled(data, ID))
         self._sender = Sender(resend_ms=500)
-        self._epoch = epoch_number(INCARNATION, epoch_count)
+        self._epoch = epoch_number(INCARNATION, epoch_count, 0)
         self._sender.open(self._epoch)
         self._bodies: dict[int, Body] = {}
         self._seq = 0

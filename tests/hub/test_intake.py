@@ -17,7 +17,7 @@ from protocols.reading import DecimalFraction, reading
 from runtime.mqtt import Message
 from tests.hub.gateway import ID, INCARNATION, birth, body, message
 
-EPOCH = epoch_number(INCARNATION, 1)
+EPOCH = epoch_number(INCARNATION, 1, 0)
 UP = f"g/{ID}/up/bulk"
 CURSOR = f"g/{ID}/cursor/bulk"
 BORN = Message(f"g/{ID}/birth", birth(), True)

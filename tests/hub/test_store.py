@@ -23,7 +23,7 @@ from tests.hub.gateway import ID, INCARNATION, birth, body
 if TYPE_CHECKING:
     from protocols.reading import Value
 
-EPOCH = epoch_number(INCARNATION, 3)
+EPOCH = epoch_number(INCARNATION, 3, 0)
 
 
 def parsed(message: bytes, gateway: str = ID) -> births.Birth:
@@ -147,7 +147,7 @@ def test_readings_of_one_time_are_kept_and_equal_ones_are_called_duplicates(born
 
 def test_no_epoch_is_ever_forgotten(born: Writer) -> None:
     """A gateway that crashed before its deletions were on disk sends packs of an epoch that it had called finished."""
-    other = epoch_number(INCARNATION + 1, 1)
+    other = epoch_number(INCARNATION + 1, 1, 0)
     store(born, Body([], {}, {}), epoch=other, oldest=other)
     store(born, pulse(1, 2))
     store(born, pulse(1, 3), epoch=EPOCH + 1)
@@ -165,7 +165,7 @@ def test_the_tally_of_an_epoch_is_its_maximum_and_epochs_add_up(born: Writer, qu
 
 def test_an_alias_of_another_incarnation_is_unknown(born: Writer) -> None:
     with pytest.raises(UnknownAliasError) as caught:
-        born.check_pack(ID, Header(epoch_number(8, 1), 1, 1, epoch_number(8, 1), False), pulse(1, 1))
+        born.check_pack(ID, Header(epoch_number(8, 1, 0), 1, 1, epoch_number(8, 1, 0), False), pulse(1, 1))
     assert (caught.value.gateway, caught.value.incarnation, caught.value.alias) == (ID, 8, 1)
 
 

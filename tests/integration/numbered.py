@@ -17,7 +17,7 @@ class NumberedDevice:
         self.made = 0
         self._thing = thing
         self._broker = Broker("127.0.0.1", port, thing, thing, password)
-        self._epoch = epoch_number(incarnation, 1)
+        self._epoch = epoch_number(incarnation, 1, 0)
         self._sender = Sender(resend_ms=500)
         self._sender.open(self._epoch)
         self._bodies: dict[int, str] = {}

@@ -117,7 +117,7 @@ def test_header_stands_first_and_is_checked():
     header = Header(epoch=7 << 20 | 3, seq=9, base=4, oldest=7 << 20 | 1, backfill=True)
     data = pack.encode_header(header) + b"body"
     assert pack.decode_header(data) == (header, len(data) - 4)
-    for wrong in (header._replace(base=10), header._replace(seq=0), header._replace(epoch=1 << 53)):
+    for wrong in (header._replace(base=10), header._replace(seq=0), header._replace(epoch=1 << 62)):
         with pytest.raises(DecodeError):
             pack.decode_header(pack.encode_header(wrong))
     with pytest.raises(DecodeError):
