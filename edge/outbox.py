@@ -57,6 +57,8 @@ class Outbox:
         self.epoch = file.next_epoch()
         self.tally = Tally(file.tallies(), self.epoch)
         self.senders = {lane: Sender() for lane in LANES}
+        # alias -> (thing, metric, unit) of every stream that held packs may speak of, also of devices since removed
+        self.streams = {alias: (thing, metric, unit) for alias, thing, metric, unit in file.streams()}
         self.due = asyncio.Event()  # set when there may be something to send
         self.evicted: dict[str, int] = {}
         self.commits = 0
@@ -106,11 +108,22 @@ class Outbox:
 
     def alias(self, thing: str, metric: str, unit: str) -> int:
         """The number of this stream in packs. Waits for the disk, which happens once in a stream's life."""
-        return self._disk.submit(self._file.alias, thing, metric, unit).result()
+        alias = self._disk.submit(self._file.alias, thing, metric, unit).result()
+        self.streams[alias] = (thing, metric, unit)
+        return alias
 
-    def streams(self) -> list[tuple[int, str, str, str]]:
-        """(alias, thing, metric, unit) of every stream that held packs may speak of, also of devices since removed."""
-        return self._disk.submit(self._file.streams).result()
+    async def line_up(self, *, after_outage: bool) -> None:
+        """The line is up. After an outage a new epoch begins: live readings go before what has piled up."""
+        if after_outage:
+            await self.open_epoch()
+        for sender in self.senders.values():
+            sender.connected()
+        self.due.set()
+
+    def line_down(self) -> None:
+        """The line is down: nothing is due until it is up again."""
+        for sender in self.senders.values():
+            sender.disconnected()
 
     @property
     def incarnation(self) -> int:

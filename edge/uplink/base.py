@@ -14,6 +14,15 @@ class UplinkState:
     packs_sent: int = 0
     backfill_sent: int = 0
 
+    def went_up(self) -> None:
+        """A session has begun."""
+        self.online, self.reason = True, ""
+        self.sessions += 1
+
+    def went_down(self, reason: str) -> None:
+        """The session has ended, or none could be had."""
+        self.online, self.reason = False, reason
+
 
 class Uplink(Protocol):
     """A way to the far side."""

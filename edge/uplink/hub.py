@@ -49,22 +49,14 @@ class HubUplink:
         await keep_session(self._broker, self._serve, will=will, on_down=self._down)
 
     def _down(self, reason: str) -> None:
-        self.state.online = False
-        self.state.reason = reason
-        for sender in self._outbox.senders.values():
-            sender.disconnected()
+        self.state.went_down(reason)
+        self._outbox.line_down()
 
     async def _serve(self, session: Session) -> None:
         await session.subscribe(f"{GATEWAY}/{self._gateway}/cursor/+")
         await self._send_birth(session)
-        if self.state.sessions:  # after an outage: live readings go before what has piled up
-            await self._outbox.open_epoch()
-        self.state.sessions += 1
-        self.state.online = True
-        self.state.reason = ""
-        for sender in self._outbox.senders.values():
-            sender.connected()
-        self._outbox.due.set()
+        await self._outbox.line_up(after_outage=self.state.sessions > 0)
+        self.state.went_up()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_birth(session), name="uplink: birth")
             tasks.create_task(self._read_cursors(session), name="uplink: cursors")
@@ -105,7 +97,7 @@ class HubUplink:
                 "unit": unit,
                 "name": names.get(alias, Name(en=metric, zh=metric)).model_dump(),
             }
-            for alias, thing, metric, unit in self._outbox.streams()
+            for alias, (thing, metric, unit) in self._outbox.streams.items()
         ]
         return {
             "state": "online",

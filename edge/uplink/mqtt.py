@@ -33,19 +33,12 @@ class MqttUplink:
         await keep_session(self._broker, self._serve, on_down=self._down)
 
     def _down(self, reason: str) -> None:
-        self.state.online = False
-        self.state.reason = reason
-        for sender in self._outbox.senders.values():
-            sender.disconnected()
+        self.state.went_down(reason)
+        self._outbox.line_down()
 
     async def _serve(self, session: Session) -> None:
-        if self.state.sessions:
-            await self._outbox.open_epoch()
-        self.state.sessions += 1
-        self.state.online = True
-        self.state.reason = ""
-        for sender in self._outbox.senders.values():
-            sender.connected()
+        await self._outbox.line_up(after_outage=self.state.sessions > 0)
+        self.state.went_up()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._notice_end(session), name="uplink: end")
             tasks.create_task(self._send_packs(session), name="uplink: packs")
@@ -83,10 +76,9 @@ class MqttUplink:
                 tasks.create_task(session.publish(f"{self._topic}/{thing}", payload, qos=1), name=f"publish {thing}")
 
     def _by_thing(self, body: bytes) -> Iterator[tuple[str, list[Reading]]]:
-        streams = {alias: (thing, metric, unit) for alias, thing, metric, unit in self._outbox.streams()}
         found: dict[str, list[Reading]] = {}
         for column in decode_body(inflate(body)).columns:
-            thing, metric, unit = streams[column.alias]
+            thing, metric, unit = self._outbox.streams[column.alias]
             for time_ms, quality, value in zip(column.times_ms, column.qualities, column.values, strict=True):
                 found.setdefault(thing, []).append(Reading(metric, value, unit, quality, time_ms))
         yield from found.items()
