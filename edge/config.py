@@ -1,5 +1,6 @@
 """The gateway's config: one TOML file; every mistake is named with its key and line."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -108,6 +109,13 @@ class Device(_Table):
         return catalogue()[self.model]
 
 
+def _check_apart(devices: tuple[Device, ...]) -> None:
+    addresses = [device.address.upper() for device in devices]
+    for device, address in zip(devices, addresses, strict=True):
+        if addresses.count(address) > 1:
+            raise ValueError(f"the address {device.address} of {device.thing} is given to another device too")
+
+
 class _Link(_Table):
     name: _Id
     devices: tuple[Device, ...] = Field(min_length=1)
@@ -130,6 +138,7 @@ class ModbusLink(_Link):
         for device in self.devices:
             if not device.address.isdigit() or not 0 <= int(device.address) <= 255:
                 raise ValueError(f"the address of {device.thing} must be its unit id, 0 to 255")
+        _check_apart(self.devices)
         return self
 
 
@@ -138,6 +147,14 @@ class BleLink(_Link):
 
     kind: Literal["ble"]
     adapter: str = Field(default="bluez", pattern=r"^(bluez|hci:.+)$")
+
+    @model_validator(mode="after")
+    def _check_addresses(self) -> "BleLink":
+        for device in self.devices:
+            if not re.fullmatch(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}", device.address):
+                raise ValueError(f"the address of {device.thing} must be six bytes such as C0:12:34:56:78:9A")
+        _check_apart(self.devices)
+        return self
 
     @property
     def where(self) -> str:

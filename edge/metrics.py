@@ -13,6 +13,7 @@ _OUTBOX = {
     "bytes": ("gauge", "Size of the packs on disk"),
     "commits": ("counter", "Commits of the outbox"),
     "commit_ms": ("gauge", "Duration of the last commit"),
+    "failing": ("gauge", "Whether the outbox cannot be written now"),
 }
 _UPLINK = {
     "online": ("gauge", "Whether the line is up"),
@@ -41,7 +42,10 @@ def _lines(status: dict[str, Any]) -> Iterator[str]:
     yield from _head("kerb_part_restarts", "counter", "Times that a part failed and was started again")
     for part, state in status["parts"].items():
         yield f'kerb_part_restarts{{part="{part}"}} {state["restarts"]}'
-    for prefix, table, values in (("outbox", _OUTBOX, status["outbox"]), ("uplink", _UPLINK, status["uplink"])):
+    for prefix, table, values in (
+        ("outbox", _OUTBOX, {**status["outbox"], "failing": bool(status["outbox"]["failure"])}),
+        ("uplink", _UPLINK, status["uplink"]),
+    ):
         for key, (kind, text) in table.items():
             yield from _head(f"kerb_{prefix}_{key}", kind, text)
             yield f"kerb_{prefix}_{key} {float(values[key]):g}"

@@ -1,7 +1,7 @@
 """The gateway's local page: what a technician on site needs to see, as a page, as JSON and for Prometheus."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import escape
 from typing import Any
 
@@ -19,12 +19,14 @@ from protocols.reading import quality_name, to_text
 
 _TEXTS = {
     "en": {
-        "thing": "Device", "state": "State", "last": "Last readings", "read": "Read", "suppressed": "Suppressed",
-        "buffered": "Buffered", "uplink": "Uplink", "online": "online", "offline": "offline", "waiting": "waiting",
+        "read": "Read", "suppressed": "Suppressed",
+        "buffered": "Buffered", "full": "The storage cannot be written", "uplink": "Uplink", "online": "online",
+        "offline": "offline", "waiting": "waiting",
     },
     "zh": {
-        "thing": "设备", "state": "状态", "last": "最近读数", "read": "已读", "suppressed": "已抑制",
-        "buffered": "缓存中", "uplink": "上行链路", "online": "在线", "offline": "离线", "waiting": "等待中",
+        "read": "已读", "suppressed": "已抑制",
+        "buffered": "缓存中", "full": "存储无法写入", "uplink": "上行链路", "online": "在线",
+        "offline": "离线", "waiting": "等待中",
     },
 }  # fmt: skip
 
@@ -154,5 +156,11 @@ def render(status: dict[str, Any], name: dict[str, str], languages: list[str]) -
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(heading)}</title>'
         f"<style>{_STYLE}</style><h1>{escape(heading)} · {escape(status['gateway'])}</h1>"
         f'<p>{say("uplink")}: <b class="{state}">{say(state)}</b> {escape(line["reason"])}</p>'
-        f"<main>{''.join(articles)}</main>"
+        f"{_failures(status, say)}<main>{''.join(articles)}</main>"
     )
+
+
+def _failures(status: dict[str, Any], say: Callable[[str], str]) -> str:
+    """What a person must see before anything else: readings that are not safe."""
+    failure = status["outbox"]["failure"]
+    return f'<p><b class="offline">{say("full")}: {escape(failure)}</b></p>' if failure else ""

@@ -98,7 +98,7 @@ class Custody(BaseModel):
     suppressed: int
     stored: int
     declared_lost: int
-    duplicates: int = Field(description="readings equal in stream, time and value, counted beyond the first")
+    duplicates: int = Field(description="readings stored beyond what the tallies of their packs count")
     p50_ms: float | None = Field(description="from made to stored, of readings that were not buffered")
     p99_ms: float | None
 

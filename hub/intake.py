@@ -108,6 +108,9 @@ class Intake:
         body, reason = self._read_body(payload[end:])
         if body is not None:
             self._writer.check_pack(gateway, header, body)
+        if skipped := self._receiver(sender).skipped(header):
+            logger.error("%s/%s passes over %d packs that never came here", gateway, lane, skipped)
+            self._writer.count("packs_skipped", skipped)
         verdict = self._receiver(sender).offer(header)
         self._writer.count(f"packs_{verdict}")
         if verdict != STORE:

@@ -229,6 +229,14 @@ class Receiver:
         self._committed = dict(stored)
         self._accepted = dict(stored)
 
+    def skipped(self, header: "Header") -> int:
+        """How many packs of an epoch that we know would be passed over by taking this one, as its base tells.
+
+        To be asked before `offer`. They were acknowledged to a predecessor whose storage was lost, or somebody lies.
+        """
+        accepted = self._accepted.get(header.epoch, 0)
+        return max(0, header.base - 1 - accepted) if accepted and header.seq == header.base else 0
+
     def offer(self, header: "Header") -> str:
         """STORE: write it, together with the cursor, in one transaction, then call `stored`. Else only answer."""
         if header.oldest != self._oldest:

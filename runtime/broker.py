@@ -5,9 +5,11 @@ deliver twice; to subscribe to `x/#` one needs the permission for `x` and for `x
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 _READY_S = 10.0
 _RESTART_S = 0.5
+_DISK_CHECK_S = 2.0
+_FULL_BYTES = 1 << 20
+_ROOM_BYTES = 4 << 20
 
 
 class BrokerError(Exception):
@@ -92,7 +97,7 @@ class EmbeddedBroker:
                 await self._wait_ready(self._process)
                 self.ready.set()
                 first = False
-                code = await self._process.wait()
+                code = await self._outlast(self._process)
             except BrokerError:
                 if first:
                     raise
@@ -104,6 +109,22 @@ class EmbeddedBroker:
             if on_restart:
                 on_restart(code)
             await asyncio.sleep(_RESTART_S)
+
+    async def _outlast(self, process: asyncio.subprocess.Process) -> int:
+        """Wait for the child's end. It keeps its first write error, so when a full disk has room again it is ended."""
+        was_full = False
+        while process.returncode is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_DISK_CHECK_S):
+                    return await process.wait()
+            free = shutil.disk_usage(self.directory).free
+            if was_full and free > _ROOM_BYTES:
+                logger.warning("the disk of the broker was full and has room again: starting it anew")
+                process.terminate()
+                was_full = False
+            elif free < _FULL_BYTES:
+                was_full = True
+        return process.returncode
 
     @property
     def pid(self) -> int | None:

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def test_a_newer_python_beside_an_old_one_is_taken(machine):
     machine.install("python3.12", NEW.format(pip="exit 0"))
     done = machine.kerb("demo", "--seconds", "5")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "ran -m hardware.sim.demo --seconds 5\n"
+    assert done.stdout == "ran -P -m hardware.sim.demo --seconds 5\n"
 
 
 def test_a_missing_lock_file(machine):
@@ -104,11 +105,23 @@ def test_what_is_installed_is_not_installed_again_until_the_lock_file_changes(ma
     machine.install("python3", NEW.format(pip='echo once >>"$0.count"'))
     count = machine.root / ".venv/bin/pip.count"
     for _ in range(2):
-        assert machine.kerb("hub", "run").stdout == "ran -m hub run\n"
+        assert machine.kerb("hub", "run").stdout == "ran -P -m hub run\n"
     assert count.read_text() == "once\n"
     (machine.root / "requirements.lock").write_text("one==1.1\n")
     assert machine.kerb("hub", "run").returncode == 0
     assert count.read_text() == "once\nonce\n"
+
+
+def test_relative_paths_are_the_callers(tmp_path):
+    """From another folder: what is given is found there, and nothing is written into the program's own."""
+    config = tmp_path / "gateway.toml"
+    config.write_text((ROOT / "hardware/sim/example.toml").read_text())
+    module = [sys.executable, "-P", "-m", "edge", "check", "gateway.toml"]
+    done = subprocess.run(
+        module, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "flat-12" in done.stdout
 
 
 def test_an_unknown_command_or_benchmark(machine):

@@ -150,6 +150,9 @@ class MqttLink:
             self._intake.count("decode_errors", device)
             pack = senml.DevicePack(error.header, [], None, error.count)
         receiver = self._receivers[device, lane]
+        if skipped := receiver.skipped(pack.header):
+            logger.error("%s: %s/%s passes over %d packs that never came here", self.name, device, lane, skipped)
+            self._intake.count("packs_skipped", device, skipped)
         verdict = receiver.offer(pack.header)
         if verdict != STORE:
             self._intake.count("packs_ahead" if verdict == AHEAD else "packs_repeated", device)

@@ -1,6 +1,7 @@
 """A whole block on one machine: hub, gateway and five devices, each a process of its own, in one folder."""
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
@@ -22,10 +23,12 @@ GATEWAY = "block-gateway"
 _PROGRAMS = ("hub", "gateway")
 THINGS = ("wearable-1", "cuff-1", "oximeter-1", "meter-1", "gps-1")
 
+_PYTHON = (sys.executable, "-P", "-m")  # -P: the caller's folder, which may be any, holds no modules of ours
+
 _CONFIG = """\
 [gateway]
 id = "{gateway}"
-name = {{ en = "Block gateway", zh = "街区网关" }}
+name = {{ en = "Block gateway", zh = "演示网关" }}
 data = "gateway"
 
 [uplink]
@@ -72,6 +75,10 @@ class BlockError(Exception):
     """The block cannot be run: the message says what to do."""
 
 
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
 @dataclass
 class Child:
     """One process of the block."""
@@ -95,6 +102,11 @@ class Block:
     def prepare(self) -> None:
         """Write the config and the secrets, and choose the ports."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.directory / "block.lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockError(f"another demo is running in {self.directory}; stop it, or give another folder") from None
         ports = {name: free_port() for name in ("hub_mqtt", "page", "meter", "hci", "broker")}
         self.page_port = ports["page"]
         gps = self.directory / "gps"
@@ -116,7 +128,7 @@ class Block:
         self._add("wearable-1", ["hardware.sim.wearable", *wearable])
 
     def _add(self, name: str, module: list[str]) -> None:
-        self.children[name] = Child(name, [sys.executable, "-m", *module])
+        self.children[name] = Child(name, [*_PYTHON, *module])
 
     def _secret(self, name: str, text: str) -> None:
         path = self.directory / name
@@ -142,7 +154,7 @@ class Block:
                 stdout=log,
                 stderr=log,
                 preexec_fn=die_with_parent,  # noqa: PLW1509 - it makes one system call, which no thread can hold up
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env=_environment(),
             )
         child.starts += 1
 
@@ -216,7 +228,7 @@ def enrol(hub_url: str, token: str, gateway: str, directory: Path) -> None:
 
 
 def _output(*command: str) -> str:
-    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
+    done = subprocess.run([*_PYTHON, *command], capture_output=True, text=True, check=False, env=_environment())
     if done.returncode:
         raise BlockError(f"the gateway cannot be enrolled:\n{done.stderr.strip()}")
     return done.stdout.strip()

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from hardware.sim.block import Block, BlockError
-from hardware.sim.report import Report, balanced, report
+from hardware.sim.report import Report, balanced, read_tallies, report
 from hardware.sim.screen import PlainScreen, RichScreen, Screen, word
 from runtime.process import port_in_use
 
@@ -26,9 +26,9 @@ class _Stopped(Exception):
 def main() -> int:
     """The command line. Exit 0: done; 1: with --report, the equation fails or a device is missing; 2: cannot run."""
     parser = argparse.ArgumentParser(prog="kerb demo", description="A whole block on this machine.")
-    parser.add_argument("--seconds", type=float, help="stop by itself after so long, without a screen")
+    parser.add_argument("--seconds", type=_seconds, help="stop by itself after so long, without a screen")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write what became of every reading, as JSON")
-    parser.add_argument("--port", type=int, default=8080, help="the port of the hub's page (default 8080)")
+    parser.add_argument("--port", type=_port, default=8080, help="the port of the hub's page (default 8080)")
     parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep the block's files here instead of a temporary folder"
     )
@@ -43,6 +43,20 @@ def main() -> int:
     except (BlockError, OSError) as error:
         print(f"kerb demo: {error}", file=sys.stderr)
         return 2
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if seconds <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not more than 0")
+    return seconds
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 < port < 65536:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1 and 65535")
+    return port
 
 
 def _run(block: Block, seconds: float | None, report_file: Path | None) -> int:
@@ -97,7 +111,7 @@ def _settle(block: Block, screen: Screen) -> Report:
     block.stop_devices()
     deadline = time.monotonic() + _DRAIN_S
     while True:
-        made = report(block.gateway(), block.hub("/api/v1/custody"))
+        made = report(block.gateway(), block.hub("/api/v1/custody"), read_tallies(block.directory))
         if time.monotonic() > deadline or not (balanced(made) or made["total"]["buffered"]):
             return made
         time.sleep(0.25)

@@ -26,7 +26,7 @@ _UNITS = {"mm[Hg]": "mmHg", "deg": "°"}
 _COUNTS = ("read", "suppressed", "buffered", "stored")
 _WORDS = {
     "device": ("device", "设备"), "state": ("state", "状态"), "last": ("last reading", "最近读数"),
-    "age": ("age", "时间"),
+    "age": ("age", "距今"),
     "read": ("read", "已读"), "suppressed": ("suppressed", "已抑制"), "buffered": ("buffered", "缓存中"),
     "stored": ("stored", "已存储"), "online": ("online", "在线"), "offline": ("offline", "离线"),
     "waiting": ("waiting", "等待中"), "starting": ("starting", "启动中"), "ends": ("Ctrl-C ends it", "按 Ctrl-C 结束"),

@@ -10,7 +10,7 @@ _WORDS = {
     "things": ("things", "设备"),
     "stored": ("readings stored", "已存读数"),
     "duplicates": ("duplicates", "重复"),
-    "lost": ("declared lost", "申报丢失"),
+    "lost": ("declared lost", "已声明丢失"),
     "delay": ("median delay", "延迟中位数"),
     "gateway": ("Gateway", "网关"),
     "online": ("online", "在线"),

@@ -27,13 +27,6 @@ WHERE stream.announced_ms = (
     SELECT max(other.announced_ms) FROM stream AS other
     WHERE other.thing = stream.thing AND other.metric = stream.metric)
 """
-_AGAIN = """
-SELECT stream.thing, sum(equal.count - 1) FROM (
-    SELECT stream, count(*) AS count FROM reading
-    WHERE (stream, time_ms) IN (SELECT stream, time_ms FROM reading WHERE n > 0)
-    GROUP BY stream, time_ms, value HAVING count(*) > 1
-) AS equal JOIN stream ON stream.id = equal.stream GROUP BY stream.thing
-"""
 
 
 @dataclass(frozen=True)
@@ -178,7 +171,6 @@ class Querying:
                 db, "SELECT thing, sum(latest.stored) FROM latest JOIN stream ON stream.id = stream GROUP BY thing"
             )
             lost = _by_thing(db, "SELECT thing, sum(count) FROM lost GROUP BY thing")
-            again = _by_thing(db, _AGAIN)
             lags: dict[str, list[tuple[int, int]]] = defaultdict(list)
             for thing, bucket, count in db.execute("SELECT thing, bucket, count FROM lag"):
                 lags[thing].append((bucket, count))
@@ -186,10 +178,11 @@ class Querying:
         made = []
         for thing in sorted(things):
             read, suppressed = tallies.get(thing, (0, 0))
-            one = [counts.get(thing, (0,))[0] for counts in (stored, lost, again)]
-            made.append(
-                Custody(thing, read, suppressed, *one, *(percentile(lags[thing], part) for part in (0.5, 0.99)))
-            )
+            arrived, gone = (counts.get(thing, (0,))[0] for counts in (stored, lost))
+            # A pack's tally counts what its epoch had read by then: what is stored beyond that is stored twice.
+            twice = max(0, arrived + gone - (read - suppressed)) if thing in tallies else 0
+            delays = (percentile(lags[thing], part) for part in (0.5, 0.99))
+            made.append(Custody(thing, read, suppressed, arrived, gone, twice, *delays))
         return made
 
     def stored(self) -> int:

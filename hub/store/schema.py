@@ -43,9 +43,6 @@ CREATE TABLE reading (
     PRIMARY KEY (stream, time_ms, n)
 ) WITHOUT ROWID;
 
--- The few readings that share a stream and a time with an earlier one: where duplicates would be.
-CREATE INDEX reading_again ON reading (stream, time_ms) WHERE n > 0;
-
 CREATE TABLE latest (
     stream INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, value, exponent INTEGER, quality INTEGER NOT NULL,
     backfill INTEGER NOT NULL, stored INTEGER NOT NULL

@@ -115,9 +115,9 @@ class Writer:
             found.setdefault((gateway, lane), {})[epoch] = seq
         return found
 
-    def count(self, counter: str) -> None:
-        """Count what became of a message."""
-        self._counts[counter] += 1
+    def count(self, counter: str, by: int = 1) -> None:
+        """Count what became of messages."""
+        self._counts[counter] += by
 
     def write_birth(self, birth: Birth) -> None:
         """Take over a gateway, its things and its aliases. Raises BirthError, before anything is written."""

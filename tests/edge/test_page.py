@@ -55,6 +55,14 @@ def test_the_page_in_each_language_and_in_both():
     assert "电" not in english
 
 
+def test_a_storage_that_fails_is_told_first():
+    failing = {**STATUS, "outbox": {**STATUS["outbox"], "failure": "database or disk is full"}}
+    assert "cannot be written: database or disk is full" in render(failing, NAME, ["en"])
+    assert "存储无法写入" in render(failing, NAME, ["zh"])
+    assert "cannot be written" not in render(STATUS, NAME, ["en"])
+    assert "kerb_outbox_failing 1" in exposition(failing).splitlines()
+
+
 def test_what_comes_from_outside_is_escaped():
     page = render(STATUS, NAME, ["en"])
     assert "<10.0.0.1>" not in page
@@ -73,6 +81,7 @@ def test_metrics_are_prometheus_text():
         'kerb_events{thing="",event="connect_failures"} 2',
         "kerb_uplink_online 0",
         "kerb_outbox_commit_ms 1.5",
+        "kerb_outbox_failing 0",
         'kerb_part_restarts{part="uplink"} 2',
     ):
         assert line in lines

@@ -135,14 +135,20 @@ def test_backfill_counts_no_latency(born: Writer, querying: Querying) -> None:
     assert next(c for c in querying.custody() if c.thing == "wearable-1").p50_ms is None
 
 
-def test_readings_of_one_time_are_kept_and_equal_ones_are_called_duplicates(born: Writer, querying: Querying) -> None:
-    store(born, pulse(70, 5000), 1)
-    store(born, pulse(71, 5000), 2)
-    assert sum(c.duplicates for c in querying.custody()) == 0
-    for seq in (3, 4):
-        store(born, pulse(70, 5000), seq)
+def test_equal_readings_of_one_time_are_kept_and_are_no_duplicates(born: Writer, querying: Querying) -> None:
+    """A burst from a serial port: same stream, same millisecond, same value, and yet made twice."""
+    for seq in (1, 2, 3):
+        columns = pulse(70, 5000).columns
+        store(born, Body(columns, {"wearable-1": (seq, 0)}, {}), seq)
     found = next(c for c in querying.custody() if c.thing == "wearable-1")
-    assert (found.stored, found.duplicates) == (4, 2)
+    assert (found.stored, found.duplicates) == (3, 0)
+
+
+def test_what_is_stored_beyond_its_tally_is_called_duplicates(born: Writer, querying: Querying) -> None:
+    for epoch in (EPOCH, EPOCH + 1):
+        tallies = {"wearable-1": (1, 0)} if epoch == EPOCH else {}
+        store(born, Body(pulse(70, 5000).columns, tallies, {}), epoch=epoch)
+    assert next(c for c in querying.custody() if c.thing == "wearable-1").duplicates == 1
 
 
 def test_no_epoch_is_ever_forgotten(born: Writer) -> None:

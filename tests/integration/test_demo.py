@@ -20,6 +20,11 @@ DEMO = [sys.executable, "-m", "hardware.sim.demo"]
 
 def processes_of(folder: Path) -> list[str]:
     """The command lines that name the folder."""
+    return [command for _, command in children_of(folder)]
+
+
+def children_of(folder: Path) -> list[tuple[int, str]]:
+    """(process id, command line) of those that name the folder."""
     lines = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
@@ -28,7 +33,7 @@ def processes_of(folder: Path) -> list[str]:
             except OSError:
                 continue
             if str(folder) in line:
-                lines.append(line)
+                lines.append((int(entry.name), line))
     return lines
 
 
@@ -48,6 +53,26 @@ def test_all_five_devices_get_through_and_every_reading_is_accounted_for(tmp_pat
         assert row["duplicates"] == 0
         assert 0 < row["p50_ms"] <= row["p99_ms"]
     assert processes_of(keep) == []
+
+
+@pytest.mark.timeout(120)
+def test_the_account_balances_though_the_gateway_was_killed(tmp_path):
+    report = tmp_path / "out.json"
+    options = ["--seconds", "25", "--report", str(report), "--port", str(free_port()), "--keep", str(tmp_path)]
+    demo = subprocess.Popen([*DEMO, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    seen = []
+    killed = False
+    for line in demo.stdout:
+        seen.append(line)
+        if not killed and line.startswith("wearable-1 ") and " online " in line:
+            (gateway,) = [pid for pid, command in children_of(tmp_path) if " edge run " in command]
+            os.kill(gateway, signal.SIGKILL)
+            killed = True
+    with demo:
+        pass
+    assert demo.wait() == 0, "".join(seen)
+    assert "gateway had ended and was started again" in "".join(seen)
+    assert balanced(json.loads(report.read_text())) == []
 
 
 @pytest.mark.timeout(60)

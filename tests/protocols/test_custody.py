@@ -63,6 +63,15 @@ def test_receiver_follows_a_base_beyond_what_it_knows():
     assert receiver.offer(header(6, base=5)) == STORE
 
 
+def test_receiver_tells_how_much_a_base_passes_over():
+    receiver = Receiver()
+    assert receiver.skipped(header(9, base=9)) == 0  # an epoch that it never heard of: its own storage may be new
+    receiver.offer(header(1))
+    assert receiver.skipped(header(2, base=2)) == 0
+    assert receiver.skipped(header(9, base=1)) == 0
+    assert receiver.skipped(header(9, base=9)) == 7
+
+
 def test_receiver_speaks_of_epochs_that_the_sender_has_open_and_knows_the_others():
     receiver = Receiver()
     assert receiver.offer(header(1)) == STORE

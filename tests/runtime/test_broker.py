@@ -5,9 +5,11 @@ import contextlib
 import os
 import signal
 import stat
+from types import SimpleNamespace
 
 import pytest
 
+from runtime import broker as broker_module
 from runtime.broker import BrokerError, EmbeddedBroker, User, subjects
 from runtime.mqtt import Broker, Will, keep_session
 from runtime.process import free_port
@@ -89,6 +91,23 @@ async def test_a_broker_that_dies_comes_back_with_what_it_retained_and_so_do_ses
             assert await down.get()
             await sessions.get()
             assert await came.get() == ("d/x/up/bulk", b"kept", True)
+
+
+async def test_after_a_full_disk_it_is_started_anew(tmp_path, monkeypatch):
+    """It would refuse to store anything for ever, with room or without."""
+    free = 100 << 20
+    monkeypatch.setattr(broker_module, "_DISK_CHECK_S", 0.05)
+    monkeypatch.setattr(broker_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    async with broker(tmp_path, USERS) as made, asyncio.timeout(10):
+        first = made.pid
+        await asyncio.sleep(0.2)
+        free = 1000
+        await asyncio.sleep(0.2)
+        assert made.pid == first  # while the disk is full a new one would be no better off
+        free = 100 << 20
+        while made.pid in (first, None):
+            await asyncio.sleep(0.01)
+        await made.ready.wait()
 
 
 async def test_a_will_is_published_when_its_client_dies(tmp_path):
