@@ -166,7 +166,8 @@ class EmbeddedBroker:
         if process.returncode is None:
             process.terminate()
             try:
-                await asyncio.wait_for(process.wait(), 3)
+                async with asyncio.timeout(3):
+                    await process.wait()
             except TimeoutError:
                 process.kill()
                 await process.wait()

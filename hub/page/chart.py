@@ -9,6 +9,8 @@ from hub.store.querying import Step
 # range -> (span, step): some 200 points each
 RANGES = {"15m": (900_000, 5_000), "1h": (3_600_000, 15_000), "1d": (86_400_000, 300_000)}
 
+_HEARTBEAT_MS = 75_000  # a gateway tells every stream once a minute, however small its change
+
 ACCENT = "#0f9d8a"
 _INK = "#8a948f"  # readable on the light and on the dark ground
 _GRID = "rgba(128,140,134,.18)"
@@ -38,9 +40,12 @@ def options(
     range_name: str,
     interval_ms: float,
 ) -> dict[str, Any]:
-    """ECharts options of the range that ends now. Three usual intervals of silence break the line."""
+    """ECharts options of the range that ends now.
+
+    Three usual intervals of silence break the line, though not less than what a deadband may hold back.
+    """
     span_ms, step_ms = RANGES[range_name]
-    dots = with_gaps(steps, step_ms, 3 * max(interval_ms, step_ms))
+    dots = with_gaps(steps, step_ms, max(3 * max(interval_ms, step_ms), _HEARTBEAT_MS))
     lows: list[Dot] = [[t, s.min if s else None] for t, s in dots]
     heights: list[Dot] = [[t, s.max - s.min if s else None] for t, s in dots]
     means: list[Dot] = [[t, s.mean if s else None] for t, s in dots]

@@ -1,6 +1,6 @@
 """Values for people: as many decimals as they are worth, grouped thousands."""
 
-from hub.page.texts import decimals, word
+from hub.page.texts import ROUNDED, decimals, word
 from hub.store.querying import StreamNow
 from hub.values import exact_text, plain
 
@@ -13,7 +13,7 @@ def shown(stream: StreamNow, language: str) -> str:
         return "–"
     if isinstance(value, bool):
         return word("true" if value else "false", language)
-    if isinstance(value, str) or point.exponent is not None:
+    if isinstance(value, str) or (point.exponent is not None and stream.metric not in ROUNDED):
         return exact_text(point.value, point.exponent)
     return number(value, decimals(stream.metric, stream.unit))
 

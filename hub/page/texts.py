@@ -107,6 +107,9 @@ ICONS = {
 }
 DEFAULT_ICON = "sensors"
 
+# Metrics that are converted from another unit (knots) with more decimals than a person can use
+ROUNDED = frozenset({"speed"})
+
 # Metrics that a person looks for first: shown large. A thing without any shows its first metric large.
 VITALS = frozenset(
     {

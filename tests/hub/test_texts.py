@@ -63,6 +63,11 @@ def test_a_value_shows_the_decimals_it_is_worth(value: Stored, exponent: int | N
     assert shown(stream, "en") == text
 
 
+def test_a_converted_speed_is_shown_with_what_a_person_can_use() -> None:
+    stream = StreamNow(1, "t", "speed", "m/s", {}, Point(0, 1.43998, -5, 0, False), 1)
+    assert shown(stream, "en") == "1.4"
+
+
 def test_numbers_of_no_known_unit_have_four_digits() -> None:
     assert number(3.14159265, None) == "3.142"
 
