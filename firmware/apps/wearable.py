@@ -74,7 +74,6 @@ class _Wearable:
         self._uplink = Uplink(config, self._clock, self._journal, Epochs(storage, hal), birth=birth)
         self._sensor = _Sensor(config, hal)
         self._packs = 0
-        self._refused = 0
 
     async def run(self) -> None:
         """Until one of the tasks fails; then the device starts anew."""
@@ -105,13 +104,13 @@ class _Wearable:
         try:
             self._uplink.append(readings, wall_clock=unix_ms is not None)
         except JournalError as error:
-            self._refused += 1
             print("wearable:", error)
 
     def _report(self) -> None:
         print(
-            f"wearable: {self._packs} packs, {self._refused} refused, {self._journal.lost_readings} readings gave way,"
-            f" {self._sensor.lost_samples} samples lost, journal {self._journal.size()} bytes"
+            f"wearable: {self._packs} packs, {self._uplink.refused} readings refused,"
+            f" {self._journal.lost_readings} readings gave way, {self._sensor.lost_samples} samples lost,"
+            f" journal {self._journal.size()} bytes"
         )
 
 

@@ -47,6 +47,7 @@ class Uplink:
         self._birth_topic = topics.birth(topics.DEVICE, config.device)
         self._cursor = topics.cursor(topics.DEVICE, config.device, topics.BULK)
         self._wake = asyncio.Event()
+        self.refused = 0  # readings that the journal could not keep and that are not declared yet
         self._sender = Sender(window=_WINDOW, backfill_window=_BACKFILL_WINDOW, resend_ms=_RESEND_MS)
         self._gap_ms = _FIRST_GAP_MS
         for epoch, first, last in journal.epochs():
@@ -54,9 +55,22 @@ class Uplink:
         self._open_epoch()
 
     def append(self, readings: "Sequence[Reading]", *, wall_clock: bool) -> None:
-        """Take readings into custody as one pack. Raises JournalError if they cannot be kept."""
+        """Take readings into custody as one pack.
+
+        Raises JournalError if they cannot be kept: they are declared lost as soon as the flash takes a record again.
+        """
         body = senml.encode_body(readings, device=self._config.device, wall_clock=wall_clock)
-        self._last = self._journal.append(body.encode(), len(readings))
+        try:
+            if self.refused:
+                self._keep(senml.encode_lost(self.refused, device=self._config.device), self.refused)
+                self.refused = 0
+            self._keep(body, len(readings))
+        except JournalError:
+            self.refused += len(readings)
+            raise
+
+    def _keep(self, body: str, readings: int) -> None:
+        self._last = self._journal.append(body.encode(), readings)
         self._sender.appended(self._epoch, self._last)
         self._wake.set()
 

@@ -6,8 +6,8 @@ from firmware.core.clock import Clock, Epochs
 from firmware.core.config import Config
 from firmware.core.journal import Journal
 from firmware.core.uplink import Uplink
-from firmware.errors import MqttError
-from protocols import cursor
+from firmware.errors import JournalError, MqttError
+from protocols import cursor, senml
 from protocols.reading import GOOD, Reading
 
 CONFIG = {
@@ -61,3 +61,25 @@ async def test_a_connection_ends_when_a_cursor_cannot_be_followed(tmp_path, monk
     await uplink._serve(Line(cursor.encode("s", {epoch: 1})))
     with pytest.raises(MqttError, match="flash"):
         await uplink._send_packs(None)
+
+
+def test_what_the_flash_refuses_is_declared_lost_when_it_takes_records_again(tmp_path):
+    hal = Hal()
+    folder = tmp_path / "journal"
+    folder.mkdir()
+    journal = Journal(str(folder), limit_bytes=4096)
+    uplink = Uplink(Config(CONFIG), Clock(hal), journal, Epochs(str(tmp_path), hal), birth={})
+    readings = [Reading("heart_rate", 70, "/min", GOOD, 1), Reading("signal_quality", 99, "%", GOOD, 1)]
+    folder.rename(tmp_path / "away")
+    for _ in range(3):
+        with pytest.raises(JournalError):
+            uplink.append(readings, wall_clock=True)
+    (tmp_path / "away").rename(folder)
+    uplink.append(readings, wall_clock=True)
+    uplink.append(readings, wall_clock=True)
+    uplink._sender.connected()
+    packs = [
+        senml.decode_pack(senml.encode_pack(header, journal.read(header.epoch, header.seq)[0].decode(), 0), "w")
+        for header in uplink._sender.due(0)
+    ]
+    assert [(pack.lost, len(pack.readings)) for pack in packs] == [(6, 0), (0, 2), (0, 2)]
