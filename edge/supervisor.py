@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 
+from edge.errors import EdgeError
 from runtime.tasks import in_own_task
 
 logger = logging.getLogger(__name__)
@@ -47,8 +48,10 @@ class Supervisor:
                 await in_own_task(self._parts[name](), name=f"{name}: run")
                 state.reason = "ended"
             except Exception as error:  # the one place where anything may come: the part is started again
-                state.reason = _innermost(error)
-                logger.error("%s failed and will be started again: %s", name, state.reason, exc_info=error)
+                cause = _innermost(error)
+                state.reason = str(cause) or type(cause).__name__
+                unforeseen = None if isinstance(cause, EdgeError) else error
+                logger.error("%s failed and will be started again: %s", name, state.reason, exc_info=unforeseen)
             state.running = False
             state.restarts += 1
             if asyncio.get_running_loop().time() - started > _LONG_RUN_S:
@@ -57,8 +60,8 @@ class Supervisor:
             gap_s = min(gap_s * 2, _LAST_GAP_S)
 
 
-def _innermost(error: Exception) -> str:
+def _innermost(error: Exception) -> BaseException:
     found: BaseException = error
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]
-    return str(found) or type(found).__name__
+    return found

@@ -133,6 +133,7 @@ class RichScreen:
         self._block = block
         self._live = Live(console=Console(), refresh_per_second=4)
         self._said: list[str] = []
+        self._table: Table | None = None  # once there is one it stays, also after the end
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -146,13 +147,16 @@ class RichScreen:
     def say(self, text: str) -> None:
         """Tell what is being done."""
         self._said = [*self._said[-3:], text]
-        self._live.update("\n".join(self._said), refresh=True)
+        if self._table is None:
+            self._live.update("\n".join(self._said), refresh=True)
+        else:
+            self._table.caption = text
+            self._live.update(self._table, refresh=True)
 
     def show(self, gateway: Any, hub: Any) -> None:
         """The table of the devices."""
         table = Table(
             title=f"Kerb · http://127.0.0.1:{self._block.hub_port} · {word('ends')}",
-            caption=self._said[-1] if self._said else None,
         )
         for heading in ("device", "state", "last"):
             table.add_column(word(heading))
@@ -162,4 +166,5 @@ class RichScreen:
         for row in rows(gateway, hub):
             state = f"[{colours.get(row.state, 'yellow')}]{word(row.state)}[/]"
             table.add_row(row.thing, state, row.last, row.age, *row.counts)
+        self._table = table
         self._live.update(table, refresh=True)
