@@ -109,7 +109,7 @@ class Writer:
             self._counts.clear()
 
     def cursors(self) -> dict[tuple[str, str], dict[int, int]]:
-        """Per (gateway, lane) the highest seq stored of each epoch that is still open."""
+        """Per (gateway, lane) the highest seq stored of every epoch that ever was."""
         found: dict[tuple[str, str], dict[int, int]] = {}
         for gateway, lane, epoch, seq in self._db.execute("SELECT gateway, lane, epoch, seq FROM cursor"):
             found.setdefault((gateway, lane), {})[epoch] = seq
