@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hardware.catalogue import DeviceModel, Name, catalogue
-from runtime.toml import TomlFileError, load_toml
+from runtime.toml import TomlFileError, line_of, load_toml
 
 _Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
@@ -222,23 +222,35 @@ class Config(_Table):
 def load_config(path: Path) -> Config:
     """The config in the file. Raises TomlFileError with file, line, key and reason."""
     config = load_toml(path, Config).model_copy(update={"directory": path.parent.absolute()})
+    text = path.read_text(encoding="utf-8")
+    for location, reason in _conflicts(config):
+        raise TomlFileError(path, line_of(text, location), ".".join(map(str, location)), reason)
+    return config
+
+
+def _conflicts(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """What is wrong between parts of the file that are each right: where, and why."""
     things: set[str] = set()
     names: set[str] = set()
     for number, link in enumerate(config.links):
         if link.name in names:
-            raise TomlFileError(path, None, f"links.{number}.name", f"{link.name} names two links")
+            yield ("links", number, "name"), f"{link.name} is the name of another link too"
         names.add(link.name)
         for device in link.devices:
-            where = f"links.{number}.devices: {device.thing}"
+            here = ("links", number, "devices")
             if device.thing in things:
-                raise TomlFileError(path, None, where, "names two devices")
+                yield here, f"{device.thing} is another device's thing too"
             things.add(device.thing)
-            if device.declared.device.link != link.kind:
-                kind = device.declared.device.link
-                raise TomlFileError(path, None, where, f"{device.model} is a {kind} device, the link is {link.kind}")
-    files = [config.uplink.password_file, config.uplink.ca, config.uplink.certificate, config.uplink.key]
-    files += [device.password_file for _, device in config.devices()]
-    for file in files:
-        if file is not None and not config.path(file).is_file():
-            raise TomlFileError(path, None, str(file), "there is no such file")
-    return config
+            kind = device.declared.device.link
+            if kind != link.kind:
+                yield here, f"{device.thing}: {device.model} is a {kind} device, the link is {link.kind}"
+            yield from _missing(config, here, device.password_file)
+    for key in ("password_file", "ca", "certificate", "key"):
+        yield from _missing(config, ("uplink", key), getattr(config.uplink, key))
+
+
+def _missing(
+    config: Config, location: tuple[str | int, ...], file: Path | None
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if file is not None and not config.path(file).is_file():
+        yield location, f"there is no such file: {config.path(file)}"

@@ -11,6 +11,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _HEADER = re.compile(r"^\s*\[(\[)?\s*([^\[\]]+?)\s*\]")
 _KEY = re.compile(r"^\s*([A-Za-z0-9_\-\"'.]+)\s*=")
+_REASONS = {"extra_forbidden": "there is no such key here", "missing": "is required"}
 _LINE_IN_MESSAGE = re.compile(r"\(at line (\d+), column \d+\)")
 
 
@@ -48,7 +49,7 @@ def load_toml(path: Path, model: type[Model]) -> Model:
         dotted = ".".join(str(part) for part in (location or first["loc"]))
         if first["type"] == "missing":
             dotted = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
+        reason = _REASONS.get(first["type"], first["msg"].removeprefix("Value error, "))
         raise TomlFileError(path, line_of(text, location), dotted, reason) from error
 
 

@@ -99,7 +99,7 @@ def line_with(text: str, part: str) -> int:
         (SDM120, "period_ms = 1000", "period_ms = 0", "modbus.period_ms", "greater than 0"),
         (SDM120, "unit_id = 1", "unit_id = 256", "modbus.unit_id", "255"),
         (SDM120, "deadband = 0.2", "deadband = -0.2", "metrics.voltage.deadband", "greater than or equal to 0"),
-        (SDM120, "deadband = 0.2", "dead_band = 0.2", "metrics.voltage.dead_band", "not permitted"),
+        (SDM120, "deadband = 0.2", "dead_band = 0.2", "metrics.voltage.dead_band", "no such key"),
         (NEO_M8, "baud = 9600", "baud = -1", "serial.baud", "greater than 0"),
         (NEO_M8, 'framing = "nmea"', 'framing = "slip"', "serial.framing", "'nmea'"),
         (NONIN, "service = 0x1822", "service = 0x11822", "ble.service", "65535"),
