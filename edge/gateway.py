@@ -1,15 +1,15 @@
 """Puts a gateway together from its config, and runs it."""
 
 import asyncio
+import importlib
 import ssl
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 from edge.clock import SteadyClock
-from edge.config import BleLink, Config, Device, ModbusLink, MqttLink, SerialLink
+from edge.config import AnyLink, Config
 from edge.errors import ConfigError
-from edge.links import ble, modbus, mqtt, serial
-from edge.links.base import Attached, Link
+from edge.links.base import Link, Surroundings
 from edge.outbox import Outbox
 from edge.outbox_file import OutboxFile
 from edge.page import Page
@@ -37,7 +37,7 @@ class Gateway:
         self.uplink = self._make_uplink()
         parts: dict[str, Callable[[], Coroutine[object, object, None]]] = {"uplink": self.uplink.run}
         for declared in config.links:
-            link = self._make_link(declared, data)
+            link = self._make_link(declared)
             parts[f"link {link.name}"] = link.run
         self.supervisor = Supervisor(parts)
         self.page = Page(config, self.pipeline, self.outbox, self.uplink.state, self.supervisor)
@@ -67,39 +67,18 @@ class Gateway:
             clock=self.clock,
         )
 
-    def _make_link(self, link: ModbusLink | BleLink | SerialLink | MqttLink, data: Path) -> Link:
-        attached = [Attached(device.thing, device.declared, device.address) for device in link.devices]
-        if isinstance(link, ModbusLink):
-            return modbus.ModbusLink(link.name, link.host, link.port, attached, self.pipeline, self.clock)
-        if isinstance(link, SerialLink):
-            return serial.SerialLink(link.name, link.port, attached[0], self.pipeline, self.clock)
-        if isinstance(link, BleLink):
-            return ble.BleLink(
-                name=link.name,
-                adapter=link.adapter,
-                devices=attached,
-                intake=self.pipeline,
-                clock=self.clock,
-                bonds=data / f"bonds-{link.name}.json",
-            )
-        made = mqtt.MqttLink(
-            name=link.name,
-            directory=data / f"broker-{link.name}",
-            host=link.host,
-            port=link.port,
-            devices=attached,
-            passwords={device.thing: self._password(device) for device in link.devices},
-            cursors=self._file.cursors(),
+    def _make_link(self, declared: AnyLink) -> Link:
+        """The link, by the module of its kind: what the config does not need is never imported."""
+        surroundings = Surroundings(
             intake=self.pipeline,
             clock=self.clock,
+            data=self.config.path(self.config.gateway.data),
+            secret=lambda path: _secret(self.config.path(path)),
+            cursors=self._file.cursors,
+            on_committed=self.outbox.on_committed,
         )
-        self.outbox.on_committed(made.committed)
+        made: Link = importlib.import_module(f"edge.links.{declared.kind}").make_link(declared, surroundings)
         return made
-
-    def _password(self, device: Device) -> str:
-        if device.password_file is None:
-            raise ConfigError(f"{device.thing} has no password_file")
-        return _secret(self.config.path(device.password_file))
 
 
 def broker_of(config: Config) -> Broker:

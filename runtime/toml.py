@@ -45,10 +45,10 @@ def load_toml(path: Path, model: type[Model]) -> Model:
         return model.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        location = tuple(part for part in first["loc"] if part in _parts_of(content) or isinstance(part, int))
-        dotted = ".".join(str(part) for part in (location or first["loc"]))
-        if first["type"] == "missing":
-            dotted = ".".join(str(part) for part in first["loc"])
+        missing = first["loc"][-1:] if first["type"] == "missing" else ()  # names nothing that the file has
+        there = first["loc"][: len(first["loc"]) - len(missing)]
+        location = tuple(part for part in there if part in _parts_of(content) or isinstance(part, int))
+        dotted = ".".join(str(part) for part in ((*location, *missing) or first["loc"]))
         reason = _REASONS.get(first["type"], first["msg"].removeprefix("Value error, "))
         raise TomlFileError(path, line_of(text, location), dotted, reason) from error
 

@@ -1,11 +1,20 @@
 """What every link is given and what it must do."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
-from hardware.catalogue import DeviceModel
+from hardware.catalogue import Command, DeviceModel
 from protocols.reading import Reading
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from protocols.reading import Value
 
 
 @dataclass(frozen=True)
@@ -18,8 +27,21 @@ class Origin:
     seq: int
 
 
+class Channel(Protocol):
+    """Numeric metrics of one device that always come together, in one order: its readings travel as blocks."""
+
+    def take(self, values: "NDArray[Any]", time_ms: int, bad: "NDArray[np.uint8] | None" = None) -> None:
+        """Take one value of each metric, all of one time.
+
+        bad: a quality code for each value that must not be used, 0 for the others; None: all are good.
+        """
+
+
 class Intake(Protocol):
     """Where a link puts what it hears. Never blocks; to be called from the event loop only."""
+
+    def channel(self, thing: str, metrics: Sequence[str]) -> Channel:
+        """A channel for these metrics of the device's model; a metric has at most one."""
 
     def take(
         self, thing: str, readings: Sequence[Reading], *, lane: str = "bulk", origin: Origin | None = None
@@ -48,6 +70,23 @@ class Attached:
 Clock = Callable[[], int]  # Unix milliseconds
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What the gateway gives its links.
+
+    data: the folder for what must survive; secret: reads a file that the config names; cursors: per (sender, lane) the
+    highest seq taken over of each epoch of devices' own packs; on_committed: have a call made with the origins of each
+    commit of the outbox.
+    """
+
+    intake: Intake
+    clock: Clock
+    data: Path
+    secret: Callable[[Path], str]
+    cursors: Callable[[], Mapping[tuple[str, str], dict[int, int]]]
+    on_committed: Callable[[Callable[[Sequence[Origin]], None]], None]
+
+
 class Link(Protocol):
     """One bus, radio or port."""
 
@@ -55,3 +94,9 @@ class Link(Protocol):
 
     async def run(self) -> None:
         """Serve the link until cancelled. Raises LinkError when it fails; the supervisor starts it again."""
+
+    async def act(self, thing: str, command: Command, value: "Value") -> "Value":
+        """Carry out a command, once, and return what was read back (None where the device tells nothing).
+
+        Raises ActionRefused if surely nothing was done, ActionFailed if something may have been.
+        """

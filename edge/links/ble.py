@@ -17,9 +17,10 @@ from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
 from bleak.exc import BleakError
 from bleak.uuids import normalize_uuid_16
 
+from edge import config
 from edge.errors import ConfigError, LinkError
 from edge.links.backoff import Backoff
-from edge.links.base import Attached, Clock, Intake
+from edge.links.base import Attached, Clock, Intake, Surroundings
 from edge.links.bleak_bumble import backends
 from edge.links.condition import Condition
 from edge.links.hci import BLE_FAILURES, HciAdapter, finish
@@ -44,6 +45,18 @@ class _Radio:
     scanner: type[BaseBleakScanner] | None
     client: type[BaseBleakClient] | None
     lost: asyncio.Future[None]
+
+
+def make_link(declared: config.BleLink, surroundings: Surroundings) -> "BleLink":
+    """The link as the config declares it."""
+    return BleLink(
+        name=declared.name,
+        adapter=declared.adapter,
+        devices=[Attached(device.thing, device.declared, device.address) for device in declared.devices],
+        intake=surroundings.intake,
+        clock=surroundings.clock,
+        bonds=surroundings.data / f"bonds-{declared.name}.json",
+    )
 
 
 class BleLink:

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ConnectionException, ModbusException
 
+from edge import config
 from edge.errors import DeviceError, LinkError
 from edge.links.backoff import Backoff
-from edge.links.base import Attached, Clock, Intake
+from edge.links.base import Attached, Clock, Intake, Surroundings
 from edge.links.condition import Condition
 from edge.links.modbus_blocks import Block, blocks_of, readings_of, split
 from protocols.errors import ProtocolError
@@ -72,6 +73,12 @@ class _Unit:
         self.period_s = (period_ms or modbus.period_ms) / 1000
         self.due_s = 0.0
         self.probe_s = 0.0
+
+
+def make_link(declared: config.ModbusLink, surroundings: Surroundings) -> "ModbusLink":
+    """The link as the config declares it."""
+    devices = [Attached(device.thing, device.declared, device.address) for device in declared.devices]
+    return ModbusLink(declared.name, declared.host, declared.port, devices, surroundings.intake, surroundings.clock)
 
 
 class ModbusLink:

@@ -12,8 +12,9 @@ import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from edge import config
 from edge.errors import LinkError
-from edge.links.base import Attached, Clock, Intake, Origin
+from edge.links.base import Attached, Clock, Intake, Origin, Surroundings
 from protocols import cursor, senml, topics
 from protocols.custody import AHEAD, STORE, Header, Receiver
 from protocols.errors import DecodeError, ProtocolError
@@ -26,6 +27,23 @@ logger = logging.getLogger(__name__)
 _SELF = "gateway"
 _MAX_UNIT = 32
 _MAX_TIME_MS = 1 << 53  # what the hub takes
+
+
+def make_link(declared: config.MqttLink, surroundings: Surroundings) -> "MqttLink":
+    """The link as the config declares it. Raises ConfigError for a password that cannot be read."""
+    made = MqttLink(
+        name=declared.name,
+        directory=surroundings.data / f"broker-{declared.name}",
+        host=declared.host,
+        port=declared.port,
+        devices=[Attached(device.thing, device.declared, device.address) for device in declared.devices],
+        passwords={device.thing: surroundings.secret(device.password_file) for device in declared.devices},
+        cursors=surroundings.cursors(),
+        intake=surroundings.intake,
+        clock=surroundings.clock,
+    )
+    surroundings.on_committed(made.committed)
+    return made
 
 
 class MqttLink:

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 
 import serial
 
+from edge import config
 from edge.errors import DeviceError, LinkError
 from edge.links.backoff import Backoff
-from edge.links.base import Attached, Clock, Intake
+from edge.links.base import Attached, Clock, Intake, Surroundings
 from edge.links.condition import Condition
 from edge.links.nmea_lines import NmeaLines
 from protocols.errors import ChecksumError, DecodeError
@@ -59,6 +60,13 @@ class _Line:
         if self._ended:
             self._news.set()
         return chunks
+
+
+def make_link(declared: config.SerialLink, surroundings: Surroundings) -> "SerialLink":
+    """The link as the config declares it."""
+    (device,) = declared.devices
+    attached = Attached(device.thing, device.declared, device.address)
+    return SerialLink(declared.name, declared.port, attached, surroundings.intake, surroundings.clock)
 
 
 class SerialLink:

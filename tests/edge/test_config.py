@@ -88,7 +88,7 @@ def test_plain_mqtt_is_for_another_broker_on_this_machine(write):
         ("wearable-1", "meter-1", 21, "links.1.devices", "meter-1 is another"),
         ('name = "wearables"', 'name = "meters"', 19, "links.1.name", "another link"),
         ("kerb-wearable", "nonin-3230", 21, "links.1.devices", "is a ble device"),
-        (', password_file = "w.password"', "", 18, "links.1", "needs password_file"),
+        (', password_file = "w.password"', "", 21, "links.1.devices.0.password_file", "is required"),
     ],
 )
 def test_a_mistake_is_named(write, old, new, line, key, reason):

@@ -1,32 +1,32 @@
 """The gateway's config: one TOML file; every mistake is named with its key and line."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from hardware.catalogue import DeviceModel, Name, catalogue
+from edge.config.ble import BleLink
+from edge.config.modbus import ModbusLink
+from edge.config.mqtt import MqttLink
+from edge.config.serial import SerialLink
+from edge.config.table import Device, Id, Table
+from hardware.catalogue import Name
 from runtime.toml import TomlFileError, line_of, load_toml
 
-_Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+__all__ = ["AnyLink", "BleLink", "Config", "Device", "ModbusLink", "MqttLink", "SerialLink", "load_config"]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Gateway(_Table):
+class Gateway(Table):
     """Who this gateway is and where it keeps its files (relative to the config file)."""
 
-    id: _Id
+    id: Id
     name: Name
     data: Path = Path("data")
 
 
-class Uplink(_Table):
+class Uplink(Table):
     """Where the readings go. `mqtts` needs the CA's certificate; the hub is reached by it alone, with a certificate and
     key of our own, which `kerb edge enrol` gets."""
 
@@ -74,131 +74,24 @@ class Uplink(_Table):
         return urlsplit(self.url).port or (8883 if self.url.startswith("mqtts:") else 1883)
 
 
-class OutboxLimits(_Table):
+class OutboxLimits(Table):
     """How much is kept, and how much a power cut may take from links that cannot send again (commit_ms)."""
 
     max_mb: int = Field(default=512, ge=1)
     commit_ms: int = Field(default=250, ge=10, le=10_000)
 
 
-class Page(_Table):
+class Page(Table):
     """The local page for a technician."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=8081, ge=1, le=65535)
 
 
-class Device(_Table):
-    """A device on a link: its id as a thing, its model (a file in hardware/devices), its address on the link."""
-
-    thing: _Id
-    model: str
-    address: str = ""
-    password_file: Path | None = None
-
-    @field_validator("model")
-    @classmethod
-    def _check_model(cls, model: str) -> str:
-        if model not in catalogue():
-            raise ValueError(f"no such model; there are {', '.join(catalogue())}")
-        return model
-
-    @property
-    def declared(self) -> DeviceModel:
-        """What the model's file declares."""
-        return catalogue()[self.model]
-
-
-def _check_apart(devices: tuple[Device, ...]) -> None:
-    addresses = [device.address.upper() for device in devices]
-    for device, address in zip(devices, addresses, strict=True):
-        if addresses.count(address) > 1:
-            raise ValueError(f"the address {device.address} of {device.thing} is given to another device too")
-
-
-class _Link(_Table):
-    name: _Id
-    devices: tuple[Device, ...] = Field(min_length=1)
-
-
-class ModbusLink(_Link):
-    """Modbus TCP: one connection, devices by unit id."""
-
-    kind: Literal["modbus"]
-    host: str
-    port: int = Field(default=502, ge=1, le=65535)
-
-    @property
-    def where(self) -> str:
-        """The place, for people."""
-        return f"{self.host}:{self.port}"
-
-    @model_validator(mode="after")
-    def _check_addresses(self) -> "ModbusLink":
-        for device in self.devices:
-            if not device.address.isdigit() or not 0 <= int(device.address) <= 255:
-                raise ValueError(f"the address of {device.thing} must be its unit id, 0 to 255")
-        _check_apart(self.devices)
-        return self
-
-
-class BleLink(_Link):
-    """Bluetooth: `bluez`, or `hci:` and a transport such as usb:0 or tcp-client:HOST:PORT. Devices by address."""
-
-    kind: Literal["ble"]
-    adapter: str = Field(default="bluez", pattern=r"^(bluez|hci:.+)$")
-
-    @model_validator(mode="after")
-    def _check_addresses(self) -> "BleLink":
-        for device in self.devices:
-            if not re.fullmatch(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}", device.address):
-                raise ValueError(f"the address of {device.thing} must be six bytes such as C0:12:34:56:78:9A")
-        _check_apart(self.devices)
-        return self
-
-    @property
-    def where(self) -> str:
-        """The place, for people."""
-        return self.adapter
-
-
-class SerialLink(_Link):
-    """One serial port with one device; give the port by its stable name in /dev/serial/by-id."""
-
-    kind: Literal["serial"]
-    port: str
-    devices: tuple[Device, ...] = Field(min_length=1, max_length=1)
-
-    @property
-    def where(self) -> str:
-        """The place, for people."""
-        return self.port
-
-
-class MqttLink(_Link):
-    """Our own broker for devices that speak MQTT, each with its password."""
-
-    kind: Literal["mqtt"]
-    host: str = "127.0.0.1"
-    port: int = Field(default=1884, ge=1, le=65535)
-
-    @property
-    def where(self) -> str:
-        """The place, for people."""
-        return f"own broker at {self.host}:{self.port}"
-
-    @model_validator(mode="after")
-    def _check_passwords(self) -> "MqttLink":
-        for device in self.devices:
-            if device.password_file is None:
-                raise ValueError(f"{device.thing} needs password_file")
-        return self
-
-
 AnyLink = Annotated[ModbusLink | BleLink | SerialLink | MqttLink, Field(discriminator="kind")]
 
 
-class Config(_Table):
+class Config(Table):
     """The whole file. `directory` is where it lies: relative paths start there."""
 
     gateway: Gateway
@@ -244,7 +137,8 @@ def _conflicts(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
             kind = device.declared.device.link
             if kind != link.kind:
                 yield here, f"{device.thing}: {device.model} is a {kind} device, the link is {link.kind}"
-            yield from _missing(config, here, device.password_file)
+            for file in device.files:
+                yield from _missing(config, here, file)
     for key in ("password_file", "ca", "certificate", "key"):
         yield from _missing(config, ("uplink", key), getattr(config.uplink, key))
 

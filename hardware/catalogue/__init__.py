@@ -5,38 +5,24 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from hardware.catalogue.ble import Ble
+from hardware.catalogue.command import Command
+from hardware.catalogue.modbus import Group, Modbus, Register
+from hardware.catalogue.serial import Serial
+from hardware.catalogue.table import Id, Name, Table
 from runtime.toml import TomlFileError, load_toml
 
-DEVICES = Path(__file__).parent / "devices"
+__all__ = [
+    "Ble", "Command", "Device", "DeviceModel", "Example", "Group", "Metric", "Modbus", "Name", "Register", "Serial",
+    "Simulation", "catalogue", "load_device",
+]  # fmt: skip
 
-Id = Field(pattern=r"^[A-Za-z0-9_-]+$")
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Name(_Table):
-    """What people call a thing, in the two languages."""
-
-    en: str
-    zh: str
+DEVICES = Path(__file__).parent.parent / "devices"
 
 
-class Register(_Table):
-    """Where a Modbus metric lives: `address` as on the wire, from 0; `scale` and `offset` applied after decoding."""
-
-    table: Literal["coil", "discrete", "holding", "input"]
-    address: int = Field(ge=0, le=0xFFFF)
-    type: str = "uint16"
-    bit: int | None = Field(default=None, ge=0, le=15)
-    scale: float = 1.0
-    offset: float = 0.0
-
-
-class Simulation(_Table):
+class Simulation(Table):
     """How the simulator lets a metric run: a slow sine with noise, or a counter that grows."""
 
     mean: float = 0.0
@@ -47,18 +33,25 @@ class Simulation(_Table):
     per_second: float = 0.0
 
 
-class Metric(_Table):
-    """One metric of a model. `deadband` None: every reading is passed on."""
+class Metric(Table):
+    """One metric of a model. `deadband` None: every reading is passed on.
+
+    `range`: what the device can measure; beyond it a reading is bad. `states`: what the codes of an enumeration mean;
+    any other code is bad.
+    """
 
     name: Name
     unit: str
+    group: str | None = None
+    range: tuple[float, float] | None = None
+    states: Mapping[int, Name] | None = None
     register_: Register | None = Field(default=None, alias="register")
     sentence: str | None = None
     deadband: float | None = Field(default=None, ge=0)
     sim: Simulation | None = None
 
 
-class Device(_Table):
+class Device(Table):
     """The head of the file."""
 
     model: str = Id
@@ -68,31 +61,7 @@ class Device(_Table):
     name: Name
 
 
-class Modbus(_Table):
-    """Defaults of a Modbus model; the gateway's config may override unit_id and period_ms."""
-
-    unit_id: int = Field(default=1, ge=0, le=255)
-    period_ms: int = Field(default=1000, gt=0)
-    byte_order: Literal["big", "little"] = "big"
-    word_order: Literal["big", "little"] = "big"
-
-
-class Ble(_Table):
-    """The advertised service, the characteristics to subscribe, and whether the profile wants a bonded link."""
-
-    service: int = Field(ge=0, le=0xFFFF)
-    characteristics: tuple[int, ...]
-    bond: bool = False
-
-
-class Serial(_Table):
-    """Line speed and framing."""
-
-    baud: int = Field(gt=0)
-    framing: Literal["nmea"]
-
-
-class Example(_Table):
+class Example(Table):
     """Raw bytes (hex) or a sentence, and the value that one metric must have after decoding."""
 
     raw: str
@@ -101,7 +70,7 @@ class Example(_Table):
     characteristic: int | None = None
 
 
-class DeviceModel(_Table):
+class DeviceModel(Table):
     """One model of field device, as its file declares it."""
 
     device: Device
@@ -109,6 +78,7 @@ class DeviceModel(_Table):
     modbus: Modbus | None = None
     ble: Ble | None = None
     serial: Serial | None = None
+    commands: Mapping[str, Command] = {}
     examples: tuple[Example, ...] = ()
 
 
