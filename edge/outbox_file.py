@@ -71,7 +71,7 @@ class Content:
     def gap_record(self) -> bytes:
         """The body that says what was lost, and keeps the tallies."""
         lost = {thing: (count, self.span[0], self.span[1]) for thing, count in self.counts.items()}
-        return deflate(pack.encode_body(pack.Body([], self.tallies, lost)))
+        return deflate(pack.encode_body(pack.Body([], [], self.tallies, lost)))
 
 
 def add_counts(total: dict[str, int], counts: Mapping[str, int], sign: int = 1) -> None:

@@ -101,7 +101,7 @@ class Page:
                         "quality": quality_name(reading.quality),
                         "time_ms": reading.time_ms,
                     }
-                    for metric, reading in state.last.items()
+                    for metric, reading in state.latest().items()
                 },
             }
         return {

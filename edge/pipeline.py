@@ -3,14 +3,17 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import numpy as np
+
+from edge.channel import Channel, Slot
 from edge.deadband import Deadband
 from edge.links.base import Origin
 from edge.outbox import Outbox
 from edge.outbox_file import Content
 from hardware.catalogue import DeviceModel, Name
-from protocols.pack import Body, columns
+from protocols.pack import Body, Row, columns
 from protocols.reading import Reading
 from protocols.topics import BULK, LANES, URGENT
 
@@ -24,7 +27,7 @@ class Stream:
     metric: str
     unit: str
     name: Name
-    deadband: Deadband
+    deadband: Deadband | Slot
 
 
 @dataclass
@@ -34,26 +37,44 @@ class ThingState:
     model: DeviceModel
     state: str = "waiting"
     reason: str = ""
-    last: dict[str, Reading] = field(default_factory=dict)
+    last: dict[str, Reading] = field(default_factory=dict)  # of those that came by themselves
+    channels: list[Channel] = field(default_factory=list)
     counters: Counter[str] = field(default_factory=Counter)
+
+    def latest(self) -> dict[str, Reading]:
+        """What the device said last of each metric."""
+        found = dict(self.last)
+        for channel in self.channels:
+            for reading in channel.latest():
+                alone = self.last.get(reading.metric)
+                if alone is None or (alone.time_ms or 0) <= (reading.time_ms or 0):
+                    found[reading.metric] = reading
+        return found
 
 
 @dataclass
 class _Open:
-    """A pack that is being filled. Bounded by _MAX_READINGS and what came last."""
+    """A pack that is being filled. Bounded by _MAX_READINGS, _MAX_IN_ROWS and what came last."""
 
     readings: list[tuple[int, Reading]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    in_rows: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     origins: list[Origin] = field(default_factory=list)
     lost: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     closing: asyncio.TimerHandle | None = None
 
     def empty(self) -> bool:
-        return not (self.readings or self.origins)
+        return not (self.readings or self.rows or self.origins)
+
+    def full(self) -> bool:
+        return len(self.readings) >= _MAX_READINGS or self.in_rows >= _MAX_IN_ROWS
 
 
 _MAX_REASON = 200  # the hub refuses a birth certificate that says more
-_MAX_READINGS = 2000  # a larger pack could grow beyond what brokers and the hub let through
+# A larger pack could grow beyond what brokers and the hub let through; a reading alone may be a text.
+_MAX_READINGS = 2000
+_MAX_IN_ROWS = 20_000
 
 
 class Pipeline:
@@ -104,14 +125,30 @@ class Pipeline:
                 pack.readings.append((stream.alias, reading))
                 pack.counts[thing] += 1
             else:
-                self._outbox.tally.suppressed(thing)
+                self._outbox.tally.suppressed(thing, 1)
         if origin:
             pack.origins.append(origin)
-            if len(pack.readings) >= _MAX_READINGS:
+            if pack.full():
                 self._close(lane, self._entrusted)
             self._outbox.commit_soon(urgent=lane == URGENT)
         else:
             self._close_soon(lane)
+
+    def channel(self, thing: str, metrics: Sequence[str]) -> Channel:
+        """A channel for these metrics of the device's model; a metric has at most one."""
+        state = self.things[thing]
+        streams = [self._stream(thing, metric, state.model.metrics[metric].unit) for metric in metrics]
+        channel = Channel(
+            metrics=metrics,
+            units=[stream.unit for stream in streams],
+            aliases=np.array([stream.alias for stream in streams], dtype=np.int64),
+            widths=[state.model.metrics[metric].deadband for metric in metrics],
+            put=lambda row, count, suppressed: self._put(thing, row, count, suppressed),
+        )
+        for index, stream in enumerate(streams):
+            self._streams[thing, stream.metric, stream.unit] = replace(stream, deadband=Slot(channel, index))
+        state.channels.append(channel)
+        return channel
 
     def lose(self, thing: str, count: int, origin: Origin, *, lane: str = BULK) -> None:
         """Take over a device's own gap record: it is declared, with the time of its arrival."""
@@ -140,6 +177,17 @@ class Pipeline:
             self._close(lane, self._open)
             self._close(lane, self._entrusted)
 
+    def _put(self, thing: str, row: Row | None, count: int, suppressed: int) -> None:
+        """Take over what a channel lets pass, and count what it does not."""
+        if suppressed:
+            self._outbox.tally.suppressed(thing, suppressed)
+        if row is not None:
+            pack = self._open[BULK]
+            pack.rows.append(row)
+            pack.in_rows += count
+            pack.counts[thing] += count
+        self._close_soon(BULK)
+
     def _stream(self, thing: str, metric: str, unit: str) -> Stream:
         key = (thing, metric, unit)
         stream = self._streams.get(key)
@@ -155,7 +203,7 @@ class Pipeline:
 
     def _close_soon(self, lane: str) -> None:
         pack = self._open[lane]
-        if lane == URGENT or len(pack.readings) >= _MAX_READINGS:
+        if lane == URGENT or pack.full():
             self._close(lane, self._open)
         elif pack.closing is None and not pack.empty():
             pack.closing = asyncio.get_running_loop().call_later(self._linger_s, self._close, lane, self._open)
@@ -173,6 +221,7 @@ class Pipeline:
         for thing, (count, _, _) in pack.lost.items():
             tally.packed(thing, count)
         times = [reading.time_ms for _, reading in pack.readings if reading.time_ms is not None]
-        body = Body(columns(pack.readings), tally.of(pack.counts.keys() | pack.lost.keys()), pack.lost)
+        times += [row.time_ms for row in pack.rows]
+        body = Body(columns(pack.readings), pack.rows, tally.of(pack.counts.keys() | pack.lost.keys()), pack.lost)
         content = Content(dict(pack.counts), body.tallies, (min(times, default=0), max(times, default=0)))
         self._outbox.append(lane, body, content, pack.origins)

@@ -22,10 +22,10 @@ class Tally:
         self._now[thing] = (read + count, suppressed)
         self._dirty.add(thing)
 
-    def suppressed(self, thing: str) -> None:
-        """A reading was within its deadband."""
+    def suppressed(self, thing: str, count: int) -> None:
+        """So many readings were within their deadbands."""
         read, suppressed = self._now.get(thing, (0, 0))
-        self._now[thing] = (read + 1, suppressed + 1)
+        self._now[thing] = (read + count, suppressed + count)
         self._dirty.add(thing)
 
     def of(self, things: Iterable[str]) -> dict[str, tuple[int, int]]:

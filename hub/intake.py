@@ -142,6 +142,9 @@ class Intake:
         for column in body.columns:
             if min(column.times_ms) < 0 or max(column.times_ms) >= 1 << 53:
                 raise DecodeError("pack body", f"alias {column.alias}: a time is out of range")
+        for row in body.rows:
+            if not 0 <= row.time_ms < 1 << 53:
+                raise DecodeError("pack body", f"a row's time, {row.time_ms}, is out of range")
 
     def _receiver(self, sender: tuple[str, str]) -> Receiver:
         return self._receivers.setdefault(sender, Receiver())

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from typing import Any, NamedTuple
 
     class TypedArray(NamedTuple):
-        """Numbers to be written as one block; `code` is struct's letter for their width."""
+        """Numbers to be written as one block: little-endian bytes; `code` is struct's letter for one of them."""
 
         code: str
-        values: "Any"
+        data: bytes
 
 else:
-    TypedArray = namedtuple("TypedArray", ("code", "values"))
+    TypedArray = namedtuple("TypedArray", ("code", "data"))
 
 _MAX_DEPTH = 8
 _DECIMAL_FRACTION = 4
@@ -31,7 +31,7 @@ _ARRAY_FORMATS = {
     72: "b", 73: ">h", 74: ">i", 75: ">q", 77: "<h", 78: "<i", 79: "<q",
     81: ">f", 82: ">d", 85: "<f", 86: "<d",
 }  # fmt: skip
-_ARRAY_TAGS = {"B": 64, "b": 72, "h": 77, "i": 78, "q": 79, "f": 85, "d": 86}
+_ARRAY_TAGS = {"B": 64, "H": 69, "I": 70, "Q": 71, "b": 72, "h": 77, "i": 78, "q": 79, "f": 85, "d": 86}
 _INTEGER_BITS = (("b", 7), ("h", 15), ("i", 31), ("q", 63))
 _SIMPLE = {False: 20, True: 21, None: 22}
 
@@ -42,7 +42,7 @@ def integers(values: "Any") -> "TypedArray":
     high = max(values)
     for code, bits in _INTEGER_BITS:
         if -(1 << bits) <= low and high < 1 << bits:
-            return TypedArray(code, values)
+            return _packed(code, values)
     raise EncodeError("CBOR", f"an integer between {low} and {high} is beyond 64 bits")
 
 
@@ -52,9 +52,13 @@ def floats(values: "Any") -> "TypedArray":
     try:
         narrow = struct.unpack(f"<{count}f", struct.pack(f"<{count}f", *values))
     except OverflowError:  # CPython refuses what a float32 cannot hold; MicroPython makes it infinite
-        return TypedArray("d", values)
+        return _packed("d", values)
     exact = all(repr(a) == repr(b) for a, b in zip(narrow, values))  # repr: NaN is equal to itself
-    return TypedArray("f" if exact else "d", values)
+    return _packed("f" if exact else "d", values)
+
+
+def _packed(code: str, values: "Any") -> "TypedArray":
+    return TypedArray(code, struct.pack(f"<{len(values)}{code}", *values))
 
 
 def encode(item: "Any") -> bytes:
@@ -96,7 +100,7 @@ def _write(out: bytearray, item: "Any") -> None:
         out.extend(text)
     elif isinstance(item, TypedArray):
         _write_head(out, 6, _ARRAY_TAGS[item.code])
-        _write(out, struct.pack(f"<{len(item.values)}{item.code}", *item.values))
+        _write(out, item.data)
     elif isinstance(item, DecimalFraction):
         _write_head(out, 6, _DECIMAL_FRACTION)
         _write(out, [item.exponent, item.mantissa])

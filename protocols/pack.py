@@ -1,18 +1,23 @@
 """Packs from gateway to hub: a header in CBOR, then a CBOR body of columns (design, section 5).
 
     message = header ++ deflated body     header = [version, epoch, seq, base, oldest, backfill]
-    body    = [columns, tallies, lost]
+    body    = [columns, rows, tallies, lost]
     column  = [alias, first time ms, time deltas, quality, kind, values]
+    row     = [time ms, alias steps, values]
     tallies = {thing: [read, suppressed]}                 counted since the epoch began
     lost    = {thing: [count, from ms, to ms]}            the gap record: what had to give way
 
 A column holds readings of one stream that share a kind: integers, floats, decimal fractions of one exponent (as typed
 arrays), or anything (bool, text, None and mixtures). A quality shared by the whole column is written once.
+
+A row holds good readings of many streams at one time, as a Modbus response brings them: integers or floats. Its first
+step is the first alias, each further one the distance to the next.
 """
 
 from collections import namedtuple
 
 from . import cbor
+from .cbor import TypedArray
 from .custody import Header, header_problem
 from .errors import DecodeError, ProtocolError
 from .reading import DecimalFraction
@@ -32,18 +37,30 @@ if TYPE_CHECKING:
         qualities: "Sequence[int]"
         values: "Sequence[Value]"
 
+    class Row(NamedTuple):
+        """Good readings of several streams at one time: two typed arrays of equal length.
+
+        They are written as TypedArray or from sequences, and read as tuples. `by_alias` undoes the steps.
+        """
+
+        time_ms: int
+        steps: "TypedArray | Sequence[int]"
+        values: "TypedArray | Sequence[int] | Sequence[float]"
+
     class Body(NamedTuple):
         """What a pack carries, apart from its header."""
 
         columns: "Sequence[Column]"
+        rows: "Sequence[Row]"
         tallies: "Mapping[str, tuple[int, int]]"
         lost: "Mapping[str, tuple[int, int, int]]"
 
 else:
     Column = namedtuple("Column", ("alias", "times_ms", "qualities", "values"))
-    Body = namedtuple("Body", ("columns", "tallies", "lost"))
+    Row = namedtuple("Row", ("time_ms", "steps", "values"))
+    Body = namedtuple("Body", ("columns", "rows", "tallies", "lost"))
 
-VERSION = 1
+VERSION = 2
 _MAX_NUMBER = 1 << 53
 _MAX_EXPONENT = 128  # of a decimal fraction; reckoning with a much larger one would take for ever
 
@@ -84,15 +101,32 @@ def encode_body(body: "Body") -> bytes:
     """The body's bytes."""
     item = [
         [_write_column(column) for column in body.columns],
+        [[row.time_ms, _typed(row.steps), _typed(row.values)] for row in body.rows],
         {thing: list(tally) for thing, tally in body.tallies.items()},
         {thing: list(loss) for thing, loss in body.lost.items()},
     ]
     return cbor.encode(item)
 
 
+def by_alias(row: "Row") -> "list[tuple[int, int | float]]":
+    """(alias, value) of each reading of a row that was decoded."""
+    found = []
+    alias = 0
+    for step, value in zip(row.steps, row.values):
+        alias += step  # type: ignore[operator]
+        found.append((alias, value))
+    return found  # type: ignore[return-value]
+
+
 def encode_header(header: "Header") -> bytes:
     """The header, which is put before the body at sending."""
     return cbor.encode((VERSION,) + header)
+
+
+def _typed(values: "Any") -> "TypedArray":
+    if isinstance(values, TypedArray):
+        return values
+    return cbor.floats(values) if isinstance(values[0], float) else cbor.integers(values)
 
 
 def _write_column(column: "Column") -> "list[Any]":
@@ -129,18 +163,17 @@ def decode_header(data: bytes) -> "tuple[Header, int]":
 def decode_body(raw: bytes) -> "Body":
     """The body. Raises DecodeError."""
     item, end = cbor.decode(raw)
-    if end != len(raw) or not isinstance(item, list) or len(item) != 3 or not isinstance(item[0], list):
-        raise DecodeError("pack body", "is not [columns, tallies, lost]")
+    if end != len(raw) or not isinstance(item, list) or [type(part) for part in item] != [list, list, dict, dict]:
+        raise DecodeError("pack body", "is not [columns, rows, tallies, lost]")
     return Body(
         [_read_column(column) for column in item[0]],
-        {thing: (numbers[0], numbers[1]) for thing, numbers in _read_counts(item[1], 2)},
-        {thing: (numbers[0], numbers[1], numbers[2]) for thing, numbers in _read_counts(item[2], 3)},
+        [_read_row(row) for row in item[1]],
+        {thing: (numbers[0], numbers[1]) for thing, numbers in _read_counts(item[2], 2)},
+        {thing: (numbers[0], numbers[1], numbers[2]) for thing, numbers in _read_counts(item[3], 3)},
     )
 
 
 def _read_counts(item: "Any", width: int) -> "Iterable[tuple[str, list[int]]]":
-    if not isinstance(item, dict):
-        raise DecodeError("pack body", "counts are not a map")
     for thing, numbers in item.items():
         if not isinstance(thing, str) or not isinstance(numbers, list) or len(numbers) != width:
             raise DecodeError("pack body", f"counts of {thing!r} are not {width} numbers")
@@ -165,6 +198,19 @@ def _read_column(item: "Any") -> "Column":
     if not isinstance(qualities, bytes) or not len(times) == len(qualities) == len(values) > 0:
         raise DecodeError("column", f"of alias {alias}: times, qualities and values differ in number")
     return Column(alias, times, list(qualities), values)
+
+
+def _read_row(item: "Any") -> "Row":
+    if not isinstance(item, list) or len(item) != 3:
+        raise DecodeError("row", "has not three parts")
+    time_ms, steps, values = item
+    if type(time_ms) is not int or abs(time_ms) >= _MAX_NUMBER:
+        raise DecodeError("row", "its time is no integer")
+    if not _is_block(steps, int) or not (_is_block(values, int) or _is_block(values, float)):
+        raise DecodeError("row", "its steps or values are no typed arrays")
+    if len(steps) != len(values):
+        raise DecodeError("row", f"{len(steps)} steps and {len(values)} values")
+    return Row(time_ms, steps, values)
 
 
 def _read_values(kind: "Any", content: "Any") -> "list[Value]":

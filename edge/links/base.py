@@ -30,10 +30,12 @@ class Origin:
 class Channel(Protocol):
     """Numeric metrics of one device that always come together, in one order: its readings travel as blocks."""
 
-    def take(self, values: "NDArray[Any]", time_ms: int, bad: "NDArray[np.uint8] | None" = None) -> None:
-        """Take one value of each metric, all of one time.
+    metrics: Sequence[str]
 
-        bad: a quality code for each value that must not be used, 0 for the others; None: all are good.
+    def take(self, values: "NDArray[Any]", time_ms: int, good: "NDArray[np.bool_] | None" = None) -> None:
+        """Take one value of each metric, all of one time; where `good` is False there is none.
+
+        To be called through `Condition.heard_block`, which tells of the bad ones.
         """
 
 

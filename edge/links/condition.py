@@ -1,9 +1,16 @@
 """The condition of an attached device: tells the intake what changes, and only that."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from edge.links.base import Attached, Intake
+from edge.links.base import Attached, Channel, Intake
 from protocols.reading import BAD, TIME_ESTIMATED, Reading, reading
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Condition:
@@ -24,6 +31,23 @@ class Condition:
         """Take what the device said, usable or not."""
         if news := [each for each in readings if self._is_news(each)]:
             self._intake.take(self._device.thing, news)
+
+    def heard_block(
+        self, channel: Channel, values: "NDArray[Any]", time_ms: int, bad: "NDArray[np.uint8] | None" = None
+    ) -> None:
+        """Take a value of each of the channel's metrics; bad: each one's quality code, 0 where it is good."""
+        if bad is None or not bad.any():
+            if self._bad:
+                for metric in channel.metrics:
+                    self._bad.pop(metric, None)
+            channel.take(values, time_ms)
+            return
+        channel.take(values, time_ms, bad == 0)
+        for metric, code in zip(channel.metrics, bad.tolist(), strict=True):
+            if code:
+                self.failed((metric,), code, time_ms)
+            else:
+                self._bad.pop(metric, None)
 
     def failed(self, metrics: Iterable[str], quality: int, time_ms: int) -> None:
         """The metrics could not be read: one valueless reading each, when that is new."""

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from edge.outbox import Outbox, monotonic_ms
 from edge.uplink.base import UplinkState
 from protocols.deflated import inflate
-from protocols.pack import decode_body
-from protocols.reading import Reading
+from protocols.pack import by_alias, decode_body
+from protocols.reading import GOOD, Reading
 from protocols.senml import encode_readings
 from protocols.topics import LANES
 from runtime.mqtt import Broker, Session, keep_session
@@ -77,8 +77,13 @@ class MqttUplink:
 
     def _by_thing(self, body: bytes) -> Iterator[tuple[str, list[Reading]]]:
         found: dict[str, list[Reading]] = {}
-        for column in decode_body(inflate(body)).columns:
+        decoded = decode_body(inflate(body))
+        for column in decoded.columns:
             thing, metric, unit = self._outbox.streams[column.alias]
             for time_ms, quality, value in zip(column.times_ms, column.qualities, column.values, strict=True):
                 found.setdefault(thing, []).append(Reading(metric, value, unit, quality, time_ms))
+        for row in decoded.rows:
+            for alias, number in by_alias(row):
+                thing, metric, unit = self._outbox.streams[alias]
+                found.setdefault(thing, []).append(Reading(metric, number, unit, GOOD, row.time_ms))
         yield from found.items()

@@ -13,8 +13,9 @@ from hub.errors import BirthError, UnknownAliasError
 from hub.store.lag import bucket_of
 from hub.store.schema import connect, prepare
 from protocols.custody import Header, incarnation_of
-from protocols.pack import Body, Column
-from protocols.reading import BAD, BAD_INVALID, TIME_ESTIMATED, DecimalFraction, to_float
+from protocols.pack import Body, Column, by_alias
+from protocols.pack import Row as PackRow
+from protocols.reading import BAD, BAD_INVALID, GOOD, TIME_ESTIMATED, DecimalFraction, to_float
 
 if TYPE_CHECKING:
     from protocols.reading import Value  # MicroPython has no unions at run time, so it exists for the checker only
@@ -147,15 +148,20 @@ class Writer:
     def check_pack(self, gateway: str, header: Header, body: Body) -> None:
         """Raises UnknownAliasError if the pack speaks of an alias that no birth has announced."""
         known = self._aliases(gateway, incarnation_of(header.epoch))
-        for column in body.columns:
-            if column.alias not in known:
-                raise UnknownAliasError(gateway, incarnation_of(header.epoch), column.alias)
+        spoken_of = [column.alias for column in body.columns]
+        for row in body.rows:
+            spoken_of += [alias for alias, _ in by_alias(row)]
+        for alias in spoken_of:
+            if alias not in known:
+                raise UnknownAliasError(gateway, incarnation_of(header.epoch), alias)
 
     def write_pack(self, gateway: str, lane: str, header: Header, body: Body) -> None:
         """Take over a pack's readings, counts and gap records, and move the cursor past it."""
         known = self._aliases(gateway, incarnation_of(header.epoch))
         for column in body.columns:
             self._write_column(column, *known[column.alias], backfill=header.backfill)
+        for row in body.rows:
+            self._write_row(row, known, backfill=header.backfill)
         tallies = [(gateway, header.epoch, thing, *tally) for thing, tally in body.tallies.items()]
         self._db.executemany(_TALLY, tallies)
         losses = [(gateway, lane, header.epoch, header.seq, thing, *loss) for thing, loss in body.lost.items()]
@@ -182,6 +188,17 @@ class Writer:
         self._db.execute("UPDATE latest SET stored = stored + ? WHERE stream = ?", (len(rows), stream))
         if not backfill:
             self._waiting += [(thing, time_ms) for time_ms in column.times_ms]
+
+    def _write_row(self, row: PackRow, known: dict[int, tuple[int, str]], *, backfill: bool) -> None:
+        rows = [
+            (known[alias][0], row.time_ms, *_stored(value), _quality(value, GOOD), backfill)
+            for alias, value in by_alias(row)
+        ]
+        self._db.executemany(_READING, rows)
+        self._db.executemany(_LATEST, rows)
+        self._db.executemany("UPDATE latest SET stored = stored + 1 WHERE stream = ?", [(row[0],) for row in rows])
+        if not backfill:
+            self._waiting += [(known[alias][1], row.time_ms) for alias, _ in by_alias(row)]
 
     def _write_lags(self) -> None:
         """Latency counts up to the end of the commit, which is still ahead: the last one's duration stands for it."""

@@ -3,9 +3,27 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edge.links.base import Origin
-from protocols.reading import BAD, Reading
+from protocols.reading import BAD, GOOD, Reading, reading
+
+
+class _Channel:
+    def __init__(self, recorder: "Recorder", thing: str, metrics: Sequence[str]):
+        self.metrics = metrics
+        self._recorder = recorder
+        self._thing = thing
+
+    def take(self, values: NDArray[Any], time_ms: int, good: NDArray[np.bool_] | None = None) -> None:
+        assert len(values) == len(self.metrics), "one value of each metric"
+        chosen = range(len(values)) if good is None else good.nonzero()[0]
+        readings = [reading(self.metrics[at], values[at].item(), "", GOOD, time_ms) for at in chosen]
+        if readings:
+            self._recorder.take(self._thing, readings)
 
 
 class Recorder:
@@ -24,6 +42,10 @@ class Recorder:
         assert readings, "an empty take without an origin"
         self.readings += [(thing, each) for each in readings]
         self._news.set()
+
+    def channel(self, thing: str, metrics: Sequence[str]) -> "_Channel":
+        """A channel whose values are kept as readings, without their units."""
+        return _Channel(self, thing, metrics)
 
     def state(self, thing: str, state: str, reason: str = "") -> None:
         """Keep the state."""

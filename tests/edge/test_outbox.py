@@ -12,7 +12,7 @@ from edge.outbox_file import Batch, Content, OutboxError, OutboxFile, Row
 from protocols.deflated import inflate
 from protocols.pack import Body, Column, decode_body, encode_body
 
-BODY = Body([Column(1, [1000], [0], [5])], {"meter": (1, 0)}, {})
+BODY = Body([Column(1, [1000], [0], [5])], [], {"meter": (1, 0)}, {})
 CONTENT = Content({"meter": 1}, {"meter": (1, 0)}, (1000, 1000))
 ORIGIN = Origin("wearable", "bulk", 77, 1)
 
@@ -125,7 +125,9 @@ async def test_a_new_epoch_begins_though_devices_never_stop_sending(tmp_path):
 
 async def test_a_full_outbox_declares_what_gives_way_and_spares_urgent_packs(tmp_path):
     path = tmp_path / "o.db"
-    big = Body([Column(1, list(range(1000, 3000, 7)), [0] * 286, [hash((i, "x")) % 10**9 for i in range(286)])], {}, {})
+    big = Body(
+        [Column(1, list(range(1000, 3000, 7)), [0] * 286, [hash((i, "x")) % 10**9 for i in range(286)])], [], {}, {}
+    )
     content = Content({"meter": 286}, {"meter": (286, 0)}, (1000, 2995))
     async with running(path, commit_ms=10, max_bytes=4000) as outbox:
         epoch = outbox.epoch
@@ -139,7 +141,7 @@ async def test_a_full_outbox_declares_what_gives_way_and_spares_urgent_packs(tmp
         assert outbox.buffered()["meter"] + lost == 10 * 286 + 1
         file = OutboxFile(path, max_bytes=4000)
         record = decode_body(inflate(file.body("bulk", epoch, 1)))
-        assert record == Body([], {"meter": (286, 0)}, {"meter": (286, 1000, 2995)})
+        assert record == Body([], [], {"meter": (286, 0)}, {"meter": (286, 1000, 2995)})
         assert decode_body(inflate(file.body("urgent", epoch, 1))) == BODY
         file.close()
 
@@ -204,7 +206,7 @@ async def test_while_the_disk_fails_only_what_the_hub_has_not_is_kept_in_memory(
 
 
 async def test_a_commit_counts_once_though_room_cannot_be_made_after_it(tmp_path):
-    big = Body([Column(1, list(range(100)), [0] * 100, [hash((i, "y")) % 10**9 for i in range(100)])], {}, {})
+    big = Body([Column(1, list(range(100)), [0] * 100, [hash((i, "y")) % 10**9 for i in range(100)])], [], {}, {})
     content = Content({"meter": 100}, {}, (0, 99))
     async with running(tmp_path / "o.db", commit_ms=10, max_bytes=600) as outbox:
         db = outbox._file._connection

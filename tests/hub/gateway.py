@@ -83,7 +83,7 @@ def body(
 ) -> Body:
     """A pack's body of (thing, reading) pairs."""
     known = aliases()
-    return Body(pack.columns((known[thing, one.metric], one) for thing, one in readings), tallies, lost)
+    return Body(pack.columns((known[thing, one.metric], one) for thing, one in readings), [], tallies, lost)
 
 
 def certified(

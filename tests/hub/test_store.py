@@ -16,9 +16,9 @@ from hub.store.querying import Point, Querying
 from hub.store.schema import FILE, connect, prepare
 from hub.store.writing import Writer
 from protocols.custody import Header, epoch_number
-from protocols.pack import Body
+from protocols.pack import Body, Row, decode_body, encode_body
 from protocols.reading import BAD_INVALID, BAD_TIMEOUT, DecimalFraction, reading
-from tests.hub.gateway import ID, INCARNATION, birth, body
+from tests.hub.gateway import ID, INCARNATION, aliases, birth, body
 
 if TYPE_CHECKING:
     from protocols.reading import Value
@@ -66,9 +66,24 @@ def test_migrations_are_applied_once(born: Writer, data: Path, querying: Queryin
     assert len(querying.things()) == 5
 
 
+def test_a_row_is_one_reading_of_each_of_its_streams(born: Writer, querying: Querying) -> None:
+    known = aliases()
+    voltage, current = known["meter-1", "voltage"], known["meter-1", "current"]
+    rows = [Row(1000, [voltage, current - voltage], [230.5, 4.25]), Row(2000, [current], [4.5])]
+    store(born, decode_body(encode_body(Body([], rows, {"meter-1": (5, 2)}, {}))))
+    assert latest(querying, "meter-1", "voltage") == Point(1000, 230.5, None, 0, False)
+    assert latest(querying, "meter-1", "current") == Point(2000, 4.5, None, 0, False)
+    custody = next(one for one in querying.custody() if one.thing == "meter-1")
+    assert (custody.read, custody.suppressed, custody.stored) == (5, 2, 3)
+    assert custody.p50_ms is not None
+    unknown = Body([], [Row(1000, [1_000_000], [1.5])], {}, {})
+    with pytest.raises(UnknownAliasError):
+        born.check_pack(ID, Header(EPOCH, 2, 1, EPOCH, False), unknown)
+
+
 def test_readings_cursor_tally_and_lag_are_one_transaction(born: Writer, querying: Querying) -> None:
     """A crash after the pack is written, before the commit: nothing of it is there."""
-    counted = Body(pulse(61, 1000).columns, {"wearable-1": (5, 4)}, {"wearable-1": (3, 10, 20)})
+    counted = Body(pulse(61, 1000).columns, [], {"wearable-1": (5, 4)}, {"wearable-1": (3, 10, 20)})
     with pytest.raises(RuntimeError, match="power cut"), born.transaction():  # noqa: PT012
         born.write_pack(ID, "bulk", Header(EPOCH, 1, 1, EPOCH, False), counted)
         raise RuntimeError("power cut")
@@ -139,7 +154,7 @@ def test_equal_readings_of_one_time_are_kept_and_are_no_duplicates(born: Writer,
     """A burst from a serial port: same stream, same millisecond, same value, and yet made twice."""
     for seq in (1, 2, 3):
         columns = pulse(70, 5000).columns
-        store(born, Body(columns, {"wearable-1": (seq, 0)}, {}), seq)
+        store(born, Body(columns, [], {"wearable-1": (seq, 0)}, {}), seq)
     found = next(c for c in querying.custody() if c.thing == "wearable-1")
     assert (found.stored, found.duplicates) == (3, 0)
 
@@ -147,14 +162,14 @@ def test_equal_readings_of_one_time_are_kept_and_are_no_duplicates(born: Writer,
 def test_what_is_stored_beyond_its_tally_is_called_duplicates(born: Writer, querying: Querying) -> None:
     for epoch in (EPOCH, EPOCH + 1):
         tallies = {"wearable-1": (1, 0)} if epoch == EPOCH else {}
-        store(born, Body(pulse(70, 5000).columns, tallies, {}), epoch=epoch)
+        store(born, Body(pulse(70, 5000).columns, [], tallies, {}), epoch=epoch)
     assert next(c for c in querying.custody() if c.thing == "wearable-1").duplicates == 1
 
 
 def test_no_epoch_is_ever_forgotten(born: Writer) -> None:
     """A gateway that crashed before its deletions were on disk sends packs of an epoch that it had called finished."""
     other = epoch_number(INCARNATION + 1, 1, 0)
-    store(born, Body([], {}, {}), epoch=other, oldest=other)
+    store(born, Body([], [], {}, {}), epoch=other, oldest=other)
     store(born, pulse(1, 2))
     store(born, pulse(1, 3), epoch=EPOCH + 1)
     store(born, pulse(1, 4), 2, epoch=EPOCH + 1, oldest=EPOCH + 1)
@@ -163,8 +178,8 @@ def test_no_epoch_is_ever_forgotten(born: Writer) -> None:
 
 def test_the_tally_of_an_epoch_is_its_maximum_and_epochs_add_up(born: Writer, querying: Querying) -> None:
     for seq, count in ((1, 10), (2, 30), (3, 20)):
-        store(born, Body([], {"cuff-1": (count, count // 2)}, {}), seq)
-    store(born, Body([], {"cuff-1": (7, 1)}, {}), epoch=EPOCH + 1)
+        store(born, Body([], [], {"cuff-1": (count, count // 2)}, {}), seq)
+    store(born, Body([], [], {"cuff-1": (7, 1)}, {}), epoch=EPOCH + 1)
     found = next(c for c in querying.custody() if c.thing == "cuff-1")
     assert (found.read, found.suppressed) == (37, 16)
 

@@ -55,7 +55,8 @@ def _pack_encode(value, args):
     columns = [
         pack.Column(alias, times, qualities, [revived(v) for v in vs]) for alias, times, qualities, vs in value[0]
     ]
-    return pack.encode_body(pack.Body(columns, value[1], value[2])).hex()
+    rows = [pack.Row(time, steps, values) for time, steps, values in value[1]]
+    return pack.encode_body(pack.Body(columns, rows, value[2], value[3])).hex()
 
 
 def _senml_encode(value, args):
