@@ -2,8 +2,9 @@
 
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -27,8 +28,13 @@ class TomlFileError(Exception):
         self.reason = reason
 
 
-def load_toml(path: Path, model: type[Model]) -> Model:
-    """The file's content as `model`. Raises TomlFileError for the first thing that is wrong."""
+def load_toml(
+    path: Path, model: type[Model], *, context: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+) -> Model:
+    """The file's content as `model`. Raises TomlFileError for the first thing that is wrong.
+
+    context: makes, of the content as it was read, what the model's validators are given as their context.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -42,7 +48,7 @@ def load_toml(path: Path, model: type[Model]) -> Model:
         reason = _LINE_IN_MESSAGE.sub("", str(error)).strip()
         raise TomlFileError(path, int(found[1]) if found else None, "", f"not TOML: {reason}") from error
     try:
-        return model.model_validate(content)
+        return model.model_validate(content, context=context(content) if context else None)
     except ValidationError as error:
         first = error.errors()[0]
         missing = first["loc"][-1:] if first["type"] == "missing" else ()  # names nothing that the file has

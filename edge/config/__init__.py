@@ -1,8 +1,8 @@
 """The gateway's config: one TOML file; every mistake is named with its key and line."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -12,18 +12,22 @@ from edge.config.modbus import ModbusLink
 from edge.config.mqtt import MqttLink
 from edge.config.serial import SerialLink
 from edge.config.table import Device, Id, Table
-from hardware.catalogue import Name
+from hardware.catalogue import DeviceModel, Name, catalogue, with_own
 from runtime.toml import TomlFileError, line_of, load_toml
 
 __all__ = ["AnyLink", "BleLink", "Config", "Device", "ModbusLink", "MqttLink", "SerialLink", "load_config"]
 
 
 class Gateway(Table):
-    """Who this gateway is and where it keeps its files (relative to the config file)."""
+    """Who this gateway is and where it keeps its files (relative to the config file).
+
+    `models`: a folder with the site's own device files, beside those of Kerb.
+    """
 
     id: Id
     name: Name
     data: Path = Path("data")
+    models: Path | None = None
 
 
 class Uplink(Table):
@@ -114,11 +118,25 @@ class Config(Table):
 
 def load_config(path: Path) -> Config:
     """The config in the file. Raises TomlFileError with file, line, key and reason."""
-    config = load_toml(path, Config).model_copy(update={"directory": path.parent.absolute()})
+    config = load_toml(path, Config, context=lambda content: {"models": _models(path, content)})
+    config = config.model_copy(update={"directory": path.parent.absolute()})
     text = path.read_text(encoding="utf-8")
     for location, reason in _conflicts(config):
         raise TomlFileError(path, line_of(text, location), ".".join(map(str, location)), reason)
     return config
+
+
+def _models(path: Path, content: Mapping[str, Any]) -> Mapping[str, DeviceModel]:
+    """Kerb's models and those of the site's own folder. Raises TomlFileError."""
+    gateway = content.get("gateway")
+    folder = gateway.get("models") if isinstance(gateway, dict) else None
+    if not isinstance(folder, str):
+        return catalogue()
+    if not (path.parent / folder).is_dir():
+        raise TomlFileError(
+            path, None, "gateway.models", f"there is no such folder: {(path.parent / folder).absolute()}"
+        )
+    return with_own(path.parent / folder)
 
 
 def _conflicts(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:

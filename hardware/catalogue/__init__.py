@@ -15,8 +15,8 @@ from hardware.catalogue.table import Id, Name, Table
 from runtime.toml import TomlFileError, load_toml
 
 __all__ = [
-    "Ble", "Command", "Device", "DeviceModel", "Example", "Group", "Metric", "Modbus", "Name", "Register", "Serial",
-    "Simulation", "catalogue", "load_device",
+    "DEVICES", "Ble", "Command", "Device", "DeviceModel", "Example", "Group", "Metric", "Modbus", "Name", "Register",
+    "Serial", "Simulation", "catalogue", "load_device", "with_own",
 ]  # fmt: skip
 
 DEVICES = Path(__file__).parent.parent / "devices"
@@ -104,3 +104,14 @@ def load_device(path: Path) -> DeviceModel:
 def catalogue() -> Mapping[str, DeviceModel]:
     """Every model by its name."""
     return {path.stem: load_device(path) for path in sorted(DEVICES.glob("*.toml"))}
+
+
+def with_own(folder: Path) -> Mapping[str, DeviceModel]:
+    """Kerb's models and those of a site's own folder. Raises TomlFileError, also for one that there is already."""
+    own = {path.stem: load_device(path) for path in sorted(folder.glob("*.toml"))}
+    for name in own:
+        if name in catalogue():
+            raise TomlFileError(
+                folder / f"{name}.toml", None, "device.model", "is a model of Kerb's; name it otherwise"
+            )
+    return {**catalogue(), **own}

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from edge.config import load_config
+from hardware.catalogue import DEVICES
 from runtime.toml import TomlFileError
 
 GOOD = """\
@@ -122,3 +123,24 @@ def test_check_of_a_bad_config_is_one_sentence_and_exit_2(write, tmp_path):
     done = edge("check", str(tmp_path / "none.toml"))
     assert done.returncode == 2
     assert "there is no such file" in done.stderr
+
+
+def test_a_site_has_models_of_its_own(write, tmp_path):
+    text = GOOD.replace("[gateway]", '[gateway]\nmodels = "own"').replace(
+        'model = "eastron-sdm120"', 'model = "my-meter"'
+    )
+    with pytest.raises(TomlFileError, match="no such folder"):
+        load_config(write(text))
+    (tmp_path / "own").mkdir()
+    with pytest.raises(TomlFileError, match="no such model"):
+        load_config(write(text))
+    declared = (DEVICES / "eastron-sdm120.toml").read_text(encoding="utf-8")
+    own = tmp_path / "own" / "my-meter.toml"
+    own.write_text(declared.replace('model = "eastron-sdm120"', 'model = "my-meter"'), encoding="utf-8")
+    (_, meter), *_ = load_config(write(text)).devices()
+    assert meter.declared.device.model == "my-meter"
+    assert meter.declared.device.maker == "Eastron"
+    own.rename(tmp_path / "own" / "eastron-sdm120.toml")
+    (tmp_path / "own" / "eastron-sdm120.toml").write_text(declared, encoding="utf-8")
+    with pytest.raises(TomlFileError, match="is a model of Kerb's"):
+        load_config(write(text))
