@@ -11,6 +11,7 @@ from edge.pipeline import Pipeline
 from edge.uplink.base import UplinkState
 from hardware.catalogue import Name
 from protocols import cursor, topics
+from protocols.deflated import deflate
 from protocols.errors import ProtocolError
 from protocols.pack import encode_header
 from protocols.topics import GATEWAY, LANES, URGENT
@@ -19,6 +20,7 @@ from runtime.mqtt import Broker, Session, Will, keep_session
 logger = logging.getLogger(__name__)
 
 _BIRTH_GAP_S = 1.0  # the birth certificate changes with every device's state; it is not sent more often than this
+_PLAIN_BIRTH_BYTES = 65_536  # a larger one, of thousands of streams, would not get through brokers undeflated
 
 
 class HubUplink:
@@ -71,6 +73,8 @@ class HubUplink:
     async def _send_birth(self, session: Session) -> None:
         self._pipeline.announced.clear()
         payload = json.dumps(self._birth(), ensure_ascii=False).encode()
+        if len(payload) > _PLAIN_BIRTH_BYTES:
+            payload = deflate(payload)
         await session.publish(topics.birth(GATEWAY, self._gateway), payload, qos=1, retain=True)
 
     def _birth(self) -> dict[str, object]:

@@ -70,6 +70,11 @@ def test_a_new_gateway_hears_at_once_whom_it_speaks_to(intake: Intake) -> None:
     }
 
 
+def test_a_large_birth_comes_deflated(intake: Intake, querying: Querying) -> None:
+    intake.take([Message(f"g/{ID}/birth", zlib.compress(birth()), True), packed(1)])
+    assert stored(querying) == 1
+
+
 def test_a_pack_after_a_missing_one_waits(intake: Intake, querying: Querying) -> None:
     answer = intake.take([BORN, packed(1), packed(3)])
     assert heard(answer.publish[CURSOR]) == {EPOCH: 1}
@@ -128,6 +133,8 @@ BAD_MESSAGES = {
     "a birth of another gateway": (f"g/{ID}/birth", birth(gateway="other")),
     "a birth without things": (f"g/{ID}/birth", b'{"state": "online"}'),
     "a birth with half a character": (f"g/{ID}/birth", birth().replace(b"Block 1", b"\\ud800")),
+    "a birth that is neither JSON nor deflated": (f"g/{ID}/birth", b"x" + birth()),
+    "a birth that inflates beyond measure": (f"g/{ID}/birth", zlib.compress(birth() + b" " * 8_000_000)),
     "a birth that is too long": (f"g/{ID}/birth", birth() + b" " * 1_000_000),
 }
 

@@ -1,0 +1,90 @@
+"""A Modbus TCP server that costs little: each unit id has the same holding registers, and no two reads are alike.
+
+`python -m bench.modbus_server --port PORT --registers COUNT`; when it is terminated it prints what it served as JSON
+an object with `requests`, `registers` (read), `writes` ({"unit/address/value": times}).
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import signal
+import struct
+from collections import Counter
+
+_HEAD = struct.Struct(">HHHBB")  # transaction, protocol, length, unit, function
+_TWO = struct.Struct(">HH")
+_READS = (3, 4)
+_WRITES = (5, 6)
+_VARIANTS = 64  # of the registers' values; each answer takes the next one
+
+
+class Served:
+    """What has been asked for, over all connections."""
+
+    def __init__(self, registers: int):
+        self.blocks = [
+            struct.pack(f">{registers}H", *((at * 131 + variant * 17) & 0xFFFF for at in range(registers)))
+            for variant in range(_VARIANTS)
+        ]
+        self.requests = 0
+        self.registers = 0
+        self.writes: Counter[str] = Counter()
+
+    def answer(self, request: bytes) -> bytes:
+        """The response to one whole request."""
+        transaction, _, _, unit, function = _HEAD.unpack_from(request)
+        address, second = _TWO.unpack_from(request, 8)
+        self.requests += 1
+        if function in _READS:
+            self.registers += second
+            block = self.blocks[self.requests % _VARIANTS]
+            data = block[2 * address : 2 * (address + second)]
+            if len(data) != 2 * second:
+                return _HEAD.pack(transaction, 0, 3, unit, function | 0x80) + b"\x02"
+            return _HEAD.pack(transaction, 0, 3 + len(data), unit, function) + bytes((len(data),)) + data
+        if function in _WRITES:
+            self.writes[f"{unit}/{address}/{second}"] += 1
+            return request
+        return _HEAD.pack(transaction, 0, 3, unit, function | 0x80) + b"\x01"
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, served: Served):
+        self._served = served
+        self._rest = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        data = self._rest + data
+        at = 0
+        while len(data) - at >= 12:
+            end = at + 6 + int.from_bytes(data[at + 4 : at + 6], "big")
+            if len(data) < end:
+                break
+            self._transport.write(self._served.answer(data[at:end]))
+            at = end
+        self._rest = data[at:]
+
+
+async def _main(port: int, registers: int) -> None:
+    served = Served(registers)
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    server = await loop.create_server(lambda: _Connection(served), "127.0.0.1", port, backlog=1024)
+    await stop.wait()
+    server.close()
+    with contextlib.suppress(BrokenPipeError):
+        print(json.dumps({"requests": served.requests, "registers": served.registers, "writes": served.writes}))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--registers", type=int, default=100)
+    options = parser.parse_args()
+    asyncio.run(_main(options.port, options.registers))
