@@ -28,3 +28,21 @@ class DeviceError(LinkError):
 
 class EnrolError(EdgeError):
     """The gateway cannot be enrolled as asked."""
+
+
+class ActionRefused(EdgeError):
+    """A command to a device was not carried out, and nothing of it was: `thing` and `reason`."""
+
+    def __init__(self, thing: str, reason: str):
+        super().__init__(f"{thing}: {reason}")
+        self.thing = thing
+        self.reason = reason
+
+
+class ActionFailed(EdgeError):
+    """A command to a device did not end well, and something of it may have been done: `thing` and `reason`."""
+
+    def __init__(self, thing: str, reason: str):
+        super().__init__(f"{thing}: {reason}")
+        self.thing = thing
+        self.reason = reason

@@ -135,8 +135,9 @@ class Pipeline:
             self._close_soon(lane)
 
     def channel(self, thing: str, metrics: Sequence[str]) -> Channel:
-        """A channel for these metrics of the device's model; a metric has at most one."""
+        """A channel for these metrics of the device's model, in place of any that they had before."""
         state = self.things[thing]
+        state.channels = [each for each in state.channels if not set(metrics).intersection(each.metrics)]
         streams = [self._stream(thing, metric, state.model.metrics[metric].unit) for metric in metrics]
         channel = Channel(
             metrics=metrics,

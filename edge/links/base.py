@@ -43,7 +43,7 @@ class Intake(Protocol):
     """Where a link puts what it hears. Never blocks; to be called from the event loop only."""
 
     def channel(self, thing: str, metrics: Sequence[str]) -> Channel:
-        """A channel for these metrics of the device's model; a metric has at most one."""
+        """A channel for these metrics of the device's model, in place of any that they had before."""
 
     def take(
         self, thing: str, readings: Sequence[Reading], *, lane: str = "bulk", origin: Origin | None = None

@@ -1,259 +1,338 @@
-"""The Modbus TCP link: one connection, its requests one after another, each device polled on a schedule of its own.
+"""The Modbus link: one line, one owner. Polls, probes and commands of all its devices go over it one after another.
 
-Sources: MODBUS Application Protocol V1.1b3, Modbus Messaging on TCP/IP V1.0b.
+Sources: MODBUS Application Protocol V1.1b3, Modbus Messaging on TCP/IP V1.0b, MODBUS over Serial Line V1.02.
 """
 
 import asyncio
-import logging
-import sys
 from collections import deque
 from collections.abc import Sequence
-
-from pymodbus.client import AsyncModbusTcpClient
-from pymodbus.exceptions import ConnectionException, ModbusException
+from typing import TYPE_CHECKING
 
 from edge import config
-from edge.errors import DeviceError, LinkError
+from edge.errors import ActionRefused, DeviceError, LinkError
 from edge.links.backoff import Backoff
 from edge.links.base import Attached, Clock, Intake, Surroundings
 from edge.links.condition import Condition
-from edge.links.modbus_blocks import Block, blocks_of, readings_of, split
-from protocols.errors import ProtocolError
-from protocols.reading import BAD_REFUSED, BAD_TIMEOUT
+from edge.links.modbus_action import Action
+from edge.links.modbus_blocks import BlockRequest, Table, tables_of
+from edge.links.modbus_line import Line, RtuOverTcpLine, SerialLine, Silence, TcpLine
+from edge.links.modbus_schedule import Poll, Schedule, Unit
+from hardware.catalogue import Command
+from protocols.errors import ChecksumError, DecodeError, ProtocolError
+from protocols.modbus import Cost, ExceptionResponse, response_payload, serial_cost, tcp_cost
+from protocols.modbus.frames import ILLEGAL_ADDRESS, NO_PATH, NO_RESPONSE
+from protocols.reading import BAD_CHECKSUM, BAD_INVALID, BAD_REFUSED, BAD_TIMEOUT
 
-PROBE_SHARE = 0.2  # the most of the bus's time that all silent devices together may take
-PROBE_MOST_S = 30.0  # the longest gap between two probes of a silent device
+if TYPE_CHECKING:
+    from protocols.reading import Value
+
 MOST_SILENCES = 4  # so many in a row, from all devices: the connection itself may be dead without saying so
-
-ILLEGAL_ADDRESS = 2
-GATEWAY_CODES = (10, 11)  # a bridge to a serial bus says so when the device behind it does not answer
-EXCEPTIONS = {
-    1: "illegal function",
-    2: "illegal data address",
-    3: "illegal data value",
-    4: "device failure",
-    5: "acknowledged, not done yet",
-    6: "device busy",
-    8: "memory parity error",
-    10: "gateway path unavailable",
-    11: "gateway target did not respond",
-}
+MOST_COMMANDS = 64  # that wait for the line; one more is refused
+PROBE_LEAST_S = 0.01
+PROBE_MARGIN = 2  # a device that has answered within T before is probed for twice that
 
 
-class _Silent(Exception):
-    """The device gave no answer; the text says how we know."""
+class _Station(Unit):
+    """One device on the link: what to read from it, and how it is."""
 
-
-class _Refused(Exception):
-    """The device answered with an exception code."""
-
-    def __init__(self, code: int):
-        super().__init__(EXCEPTIONS.get(code, f"exception {code}"))
-        self.code = code
-
-
-class _Unit:
-    """One device on the link: what to read from it, when next, and how it is. Times are the event loop's."""
-
-    def __init__(self, link: str, device: Attached, intake: Intake, period_ms: int | None):
+    def __init__(self, link: str, device: Attached, intake: Intake, costs: dict[bool, Cost], period_ms: int | None):
         modbus = device.model.modbus
         if modbus is None:
             raise DeviceError(link, device.thing, f"{device.model.device.model} is no Modbus model")
         if not device.address.isdecimal() or int(device.address) > 255:
             raise DeviceError(link, device.thing, f"address {device.address!r} is no unit id (0 to 255)")
+        super().__init__()
         self.thing = device.thing
         self.unit_id = int(device.address)
+        self.model = device.model
         self.modbus = modbus
-        self.metrics = tuple(device.model.metrics)
-        try:
-            self.blocks = blocks_of(device.model)
-        except ProtocolError as error:
-            raise DeviceError(link, device.thing, str(error)) from error
         self.condition = Condition(device, intake)
-        self.period_s = (period_ms or modbus.period_ms) / 1000
-        self.due_s = 0.0
-        self.probe_s = 0.0
+        self.slowest_s = 0.0  # of its answers so far, from the request's end to their beginning
+        self.tables: dict[Poll, list[Table]] = {}
+        periods: dict[str | None, tuple[float, float]] = {None: ((period_ms or modbus.period_ms) / 1000, 0.0)}
+        for group_name, group in modbus.groups.items():
+            periods[group_name] = (group.period_ms / 1000, group.phase_ms / 1000)
+        for name, (period_s, phase_s) in periods.items():
+            try:
+                tables = tables_of(device.model, name, costs, lambda metrics: intake.channel(device.thing, metrics))
+            except ProtocolError as error:
+                raise DeviceError(link, device.thing, str(error)) from error
+            if tables:
+                self.tables[Poll(self, period_s, phase_s)] = tables
+        self.polls = list(self.tables)
+        if not self.polls:
+            raise DeviceError(link, device.thing, f"{device.model.device.model} has no registers to read")
+
+    @property
+    def metrics(self) -> list[str]:
+        """All that it is polled for."""
+        return [field.name for tables in self.tables.values() for table in tables for field in table.fields]
+
+    @property
+    def first_request(self) -> BlockRequest | None:
+        """What it is probed with; None if it has refused everything."""
+        requests = (table.requests for tables in self.tables.values() for table in tables)
+        return next((each[0] for each in requests if each), None)
 
 
 def make_link(declared: config.ModbusLink, surroundings: Surroundings) -> "ModbusLink":
     """The link as the config declares it."""
-    devices = [Attached(device.thing, device.declared, device.address) for device in declared.devices]
-    return ModbusLink(declared.name, declared.host, declared.port, devices, surroundings.intake, surroundings.clock)
+    intake, clock = surroundings.intake, surroundings.clock
+
+    def count(counter: str) -> None:
+        intake.count(counter)
+
+    line: Line
+    if declared.serial is not None:
+        port = declared.serial
+        line = SerialLine(port.port, clock, count, baud=port.baud, parity=port.parity, stop_bits=port.stop_bits)
+        costs = {bits: serial_cost(port.baud, bits=bits) for bits in (False, True)}
+    else:
+        assert declared.host is not None
+        network = TcpLine if declared.framing == "tcp" else RtuOverTcpLine
+        line = network(declared.host, declared.port, clock, count)
+        costs = TCP_COSTS
+    return ModbusLink(
+        declared.name,
+        line,
+        [Attached(device.thing, device.declared, device.address) for device in declared.devices],
+        intake,
+        clock,
+        costs=costs,
+        periods_ms={device.thing: device.period_ms or declared.period_ms for device in declared.devices},
+        timeout_ms=declared.timeout_ms,
+    )
+
+
+TCP_COSTS = {bits: tcp_cost(bits=bits) for bits in (False, True)}
 
 
 class ModbusLink:
-    """All devices behind one host and port. `period_ms` overrides the models' own periods.
+    """All devices on one line. `periods_ms` overrides the models' own period for a thing.
 
-    A device that gives no answer within `timeout_ms` is offline and then only probed: at growing gaps, and all such
-    devices together in at most PROBE_SHARE of the time, so that they never starve their neighbours.
-    Raises DeviceError at construction for an address or a model that cannot be polled.
+    A device that gives no answer within `timeout_ms` is offline and then only probed (see modbus_schedule), so that it
+    never starves its neighbours. Raises DeviceError at construction for an address or a model that cannot be polled.
     """
 
-    def __init__(  # noqa: PLR0917  every link is made of its name, where it is, its devices, intake and clock
+    def __init__(
         self,
         name: str,
-        host: str,
-        port: int,
+        line: Line,
         devices: Sequence[Attached],
         intake: Intake,
         clock: Clock,
         *,
-        period_ms: int | None = None,
+        costs: dict[bool, Cost] = TCP_COSTS,
+        periods_ms: dict[str, int | None] | None = None,
         timeout_ms: int = 500,
         backoff: Backoff | None = None,
     ):
         if not devices:
             raise LinkError(name, "has no devices")
         self.name = name
-        self._host = host
-        self._port = port
+        self._line = line
         self._intake = intake
         self._clock = clock
         self._timeout_s = timeout_ms / 1000
         self._backoff = backoff or Backoff()
-        self._units = [_Unit(name, device, intake, period_ms) for device in devices]
-        self._probe_from_s = 0.0
+        periods_ms = periods_ms or {}
+        self._stations = [_Station(name, device, intake, costs, periods_ms.get(device.thing)) for device in devices]
+        self._schedule = Schedule(self._stations)
+        self._actions: deque[Action] = deque()
+        self._wake = asyncio.Event()
+        self._open = False
+        self._silences = 0
         seen: dict[int, str] = {}
-        for unit in self._units:
-            if unit.unit_id in seen:
-                raise DeviceError(name, unit.thing, f"unit id {unit.unit_id} is also that of {seen[unit.unit_id]}")
-            seen[unit.unit_id] = unit.thing
+        for station in self._stations:
+            if station.unit_id in seen:
+                raise DeviceError(
+                    name, station.thing, f"unit id {station.unit_id} is also that of {seen[station.unit_id]}"
+                )
+            seen[station.unit_id] = station.thing
 
     async def run(self) -> None:
-        """Serve the link until cancelled; a connection that fails is made anew, ever less often."""
-        # What goes wrong is told as states and counts; the library's own lines would only repeat it at every attempt.
-        logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
-        while True:
-            reason = await self._connected()
-            for unit in self._units:
-                unit.condition.failed(unit.metrics, BAD_TIMEOUT, self._clock())
-                unit.condition.gone(reason)
-            await asyncio.sleep(self._backoff.next_s())
-
-    async def _connected(self) -> str:
-        """Poll over one connection until it is lost; how it ended."""
-        lost = asyncio.Event()
-        client = AsyncModbusTcpClient(
-            self._host,
-            port=self._port,
-            name=self.name,
-            timeout=self._timeout_s,
-            retries=0,
-            reconnect_delay=0,
-            trace_connect=lambda connected: None if connected else lost.set(),
-        )
-        # Whether silence means a dead connection is decided in _poll_all, which knows whether any device still answers.
-        client.set_max_no_responses(sys.maxsize)
+        """Serve the link until cancelled; a line that fails is opened anew, ever less often."""
         try:
-            connected = await client.connect()
-            _obey_cancellation()
-            if not connected:
-                self._intake.count("connect_failures")
-                return f"no connection to {self._host}:{self._port}"
+            while True:
+                reason = await self._serve()
+                for station in self._stations:
+                    station.condition.failed(station.metrics, BAD_TIMEOUT, self._clock())
+                    station.condition.gone(reason)
+                self._refuse_all(reason)
+                await asyncio.sleep(self._backoff.next_s())
+        finally:
+            self._refuse_all("the link is stopped")
+
+    async def act(self, thing: str, command: Command, value: "Value") -> "Value":
+        """Carry out a command before all polls; see edge.links.base.Link."""
+        station = next(each for each in self._stations if each.thing == thing)
+        if not self._open:
+            raise ActionRefused(thing, f"{self._line.where} is not open")
+        if len(self._actions) >= MOST_COMMANDS:
+            raise ActionRefused(thing, f"{MOST_COMMANDS} commands are waiting for the line already")
+        action = Action(thing, station.unit_id, station.modbus, command, value)
+        self._actions.append(action)
+        self._wake.set()
+        return await action.result
+
+    async def _serve(self) -> str:
+        """Poll over one opening of the line until it is lost; how it ended."""
+        lost = asyncio.Event()
+        try:
+            await self._line.open(lost.set)
+        except LinkError as error:
+            self._intake.count("connect_failures")
+            return error.reason
+        try:
+            self._open = True
             async with asyncio.TaskGroup() as group:
-                polling = group.create_task(self._poll_all(client, lost), name=f"{self.name} polling")
+                polling = group.create_task(self._poll_all(lost), name=f"{self.name} polling")
                 await lost.wait()
                 polling.cancel()
             self._intake.count("connections_lost")
-            return f"connection to {self._host}:{self._port} lost"
+            return f"connection to {self._line.where} lost"
         finally:
-            client.close()
+            self._open = False
+            self._line.close()
 
-    async def _poll_all(self, client: AsyncModbusTcpClient, lost: asyncio.Event) -> None:
+    async def _poll_all(self, lost: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
-        silences = 0
-        self._probe_from_s = loop.time()
-        for unit in self._units:
-            unit.due_s, unit.probe_s = loop.time(), 0.0
+        self._silences = 0
+        self._schedule.start(loop.time())
         while True:
-            unit = self._next(loop.time())
-            await asyncio.sleep(self._due_s(unit) - loop.time())
-            await self._poll(client, unit)
-            self._schedule(unit, loop.time())
-            silences = silences + 1 if unit.condition.offline else 0
-            if silences >= MOST_SILENCES and all(each.condition.offline for each in self._units):
+            await self._carry_out()
+            at_s, what = self._schedule.next(loop.time())
+            if at_s > loop.time():
+                await self._sleep_until(at_s)
+            elif isinstance(what, Poll):
+                await self._poll(what)
+            else:
+                assert isinstance(what, _Station)
+                await self._probe(what)
+            if self._silences >= MOST_SILENCES and all(station.silent for station in self._stations):
                 lost.set()
+                await asyncio.sleep(self._timeout_s)  # until the end that was asked for
 
-    def _due_s(self, unit: _Unit) -> float:
-        return max(unit.due_s, self._probe_from_s) if unit.condition.offline else unit.due_s
-
-    def _next(self, now_s: float) -> _Unit:
-        """The unit to poll next; among those already due one that answers goes before one that has to be probed."""
-        return min(self._units, key=lambda unit: (max(self._due_s(unit), now_s), unit.condition.offline, unit.due_s))
-
-    def _schedule(self, unit: _Unit, now_s: float) -> None:
-        """Set when `unit` is due again, on the raster of its period, so that late answers do not add up to drift."""
-        if unit.condition.offline:
-            unit.probe_s = min(max(unit.period_s, unit.probe_s * 2), max(unit.period_s, PROBE_MOST_S))
-            unit.due_s = now_s + unit.probe_s
-            self._probe_from_s = now_s + self._timeout_s / PROBE_SHARE
-            return
-        unit.probe_s = 0.0
-        unit.due_s += unit.period_s
-        if unit.due_s <= now_s:
-            missed = int((now_s - unit.due_s) / unit.period_s) + 1
-            unit.due_s += missed * unit.period_s
-            self._intake.count("missed_cycles", unit.thing, missed)
-
-    async def _poll(self, client: AsyncModbusTcpClient, unit: _Unit) -> None:
-        """Read every block once. A silence ends the poll: the other blocks would only cost the neighbours' time."""
-        left = deque(unit.blocks)
-        read: list[Block] = []
-        refusals: list[str] = []
-        while left:
-            block = left.popleft()
+    async def _sleep_until(self, at_s: float) -> None:
+        """Wait for the time or for a command."""
+        loop = asyncio.get_running_loop()
+        self._wake.clear()
+        if not self._actions:
+            timer = loop.call_at(at_s, self._wake.set)
             try:
-                values = await self._request(client, unit, block)
-            except _Silent as silence:
-                self._intake.count("timeouts", unit.thing)
-                silent = [field.metric for each in (block, *left) for field in each.fields]
-                unit.condition.failed(silent, BAD_TIMEOUT, self._clock())
-                unit.condition.gone(str(silence))
+                await self._wake.wait()
+            finally:
+                timer.cancel()
+
+    async def _carry_out(self) -> None:
+        while self._actions:
+            action = self._actions.popleft()
+            await action.carry_out(lambda unit, pdu: self._ask(unit, pdu, self._timeout_s))
+
+    async def _poll(self, poll: Poll) -> None:
+        """Read every block once. A silence ends the poll: the other blocks would only cost the neighbours' time."""
+        station = poll.unit
+        assert isinstance(station, _Station)
+        for table in station.tables[poll]:
+            if not await self._read(station, table):
+                self._schedule.fell_silent(station, asyncio.get_running_loop().time())
                 return
-            except _Refused as refusal:
-                self._intake.count("refusals", unit.thing)
-                parts = split(block) if refusal.code == ILLEGAL_ADDRESS else ()
-                left.extendleft(reversed(parts))
-                if not parts:
-                    read.append(block)
-                    names = [field.metric for field in block.fields]
-                    refusals.append(f"{', '.join(names)}: {refusal}")
-                    unit.condition.failed(names, BAD_REFUSED, self._clock())
-                continue
-            read.append(block)
-            unit.condition.heard(readings_of(block, values, unit.modbus, self._clock()))
-        unit.blocks = tuple(read)  # blocks that had to be split stay so
-        unit.condition.online("; ".join(refusals))
+            if self._actions:
+                await self._carry_out()
+        if missed := self._schedule.polled(poll, asyncio.get_running_loop().time()):
+            self._intake.count("missed_cycles", station.thing, missed)
+        self._answers(station)
+
+    async def _read(self, station: _Station, table: Table) -> bool:
+        """Read a table by its plan; whether the device answered."""
+        left = deque(table.requests)
+        answered: list[BlockRequest] = []
+        refusals = 0
+        while left:
+            request = left.popleft()
+            try:
+                await self._request(station, request)
+            except Silence as silence:
+                self._is_silent(station, str(silence))
+                return False
+            except ExceptionResponse as refusal:
+                self._intake.count("refusals", station.thing)
+                if refusal.code in (NO_PATH, NO_RESPONSE):
+                    self._is_silent(station, refusal.reason)
+                    return False
+                refusals += 1
+                left.extendleft(reversed(self._refused(station, request, refusal)))
+            except DecodeError as error:
+                self._damaged(station, request, error)
+            else:
+                answered.append(request)
+        if refusals:
+            table.settle(answered)
+        if unreadable := table.unreadable():
+            station.condition.failed(unreadable, BAD_REFUSED, self._clock())
+        return True
+
+    def _refused(self, station: _Station, request: BlockRequest, refusal: ExceptionResponse) -> list[BlockRequest]:
+        """What to read in place of a request that was refused."""
+        parts = request.table.refused(request) if refusal.code == ILLEGAL_ADDRESS else []
+        covered = {field.name for part in parts for field in part.fields}
+        names = [field.name for field in request.fields if field.name not in covered]
+        station.condition.failed(names, BAD_REFUSED, self._clock())
+        return parts
+
+    def _damaged(self, station: _Station, request: BlockRequest, error: DecodeError) -> None:
+        checksum = isinstance(error, ChecksumError)
+        self._intake.count("checksum_errors" if checksum else "decode_errors", station.thing)
+        names = [field.name for field in request.fields]
+        station.condition.failed(names, BAD_CHECKSUM if checksum else BAD_INVALID, self._clock())
+
+    def _is_silent(self, station: _Station, reason: str) -> None:
+        self._silences += 1
+        self._intake.count("timeouts", station.thing)
+        station.condition.failed(station.metrics, BAD_TIMEOUT, self._clock())
+        station.condition.gone(reason)
+
+    def _answers(self, station: _Station) -> None:
+        self._silences = 0
+        refused = [name for tables in station.tables.values() for table in tables for name in table.unreadable()]
+        station.condition.online(f"{', '.join(refused)}: illegal data address" if refused else "")
         self._backoff.reset()
 
-    async def _request(self, client: AsyncModbusTcpClient, unit: _Unit, block: Block) -> Sequence[int | bool]:
-        """The registers or bits of one block. Raises _Silent, _Refused."""
-        read = {
-            "coil": client.read_coils,
-            "discrete": client.read_discrete_inputs,
-            "holding": client.read_holding_registers,
-            "input": client.read_input_registers,
-        }[block.table]
+    async def _request(self, station: _Station, request: BlockRequest) -> None:
+        """Make one request and hand its readings on. Raises Silence, DecodeError."""
+        response = await self._line.exchange(station.unit_id, request.pdu, self._timeout_s)
+        data = response_payload(request.pdu, response)
+        station.slowest_s = max(station.slowest_s, self._line.answer_s)
+        request.take(data, self._line.arrived_ms, station.condition)
+
+    async def _ask(self, unit: int, pdu: bytes, timeout_s: float) -> bytes:
+        """The data of an answer. Raises Silence, ExceptionResponse, DecodeError."""
+        return response_payload(pdu, await self._line.exchange(unit, pdu, timeout_s))
+
+    async def _probe(self, station: _Station) -> None:
+        """Ask a device that did not answer for as little as can be; any answer at all means that it is back."""
+        request = station.first_request
+        timeout_s = self._timeout_s
+        if station.slowest_s:
+            timeout_s = min(timeout_s, max(PROBE_LEAST_S, PROBE_MARGIN * station.slowest_s))
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        answered = True
         try:
-            response = await read(block.address, count=block.count, device_id=unit.unit_id)
-            _obey_cancellation()
-        except ConnectionException as error:
-            raise _Silent("connection lost") from error
-        except ModbusException as error:
-            raise _Silent(f"no answer within {self._timeout_s * 1000:.0f} ms") from error
-        if response.isError():
-            if response.exception_code in GATEWAY_CODES:
-                raise _Silent(EXCEPTIONS[response.exception_code])
-            raise _Refused(response.exception_code)
-        bits = block.table in ("coil", "discrete")
-        values: Sequence[int | bool] = response.bits[: block.count] if bits else response.registers  # bits fill bytes
-        if len(values) != block.count:
-            raise _Silent(f"asked for {block.count} values, answered with {len(values)}")
-        return values
+            if request is None:
+                raise Silence("it refuses all that it is asked for")
+            await self._ask(station.unit_id, request.pdu, timeout_s)
+        except Silence:
+            answered = False
+        except ExceptionResponse as refusal:
+            answered = refusal.code not in (NO_PATH, NO_RESPONSE)
+        except DecodeError:
+            self._intake.count("decode_errors", station.thing)
+        if not answered:
+            self._silences += 1
+            self._intake.count("timeouts", station.thing)
+        self._schedule.probed(station, began_s, loop.time(), answered=answered)
 
-
-def _obey_cancellation() -> None:
-    """Stop if this task was told to: asyncio.wait_for, which the library uses, loses what comes along with a result."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
+    def _refuse_all(self, reason: str) -> None:
+        while self._actions:
+            self._actions.popleft().refuse(reason)

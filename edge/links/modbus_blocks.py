@@ -1,113 +1,281 @@
-"""What to request from a Modbus device, planned once from its model, and the readings in what it answers. No I/O."""
+"""What to request from a Modbus device, and how its answers become readings: as blocks where they are numbers.
 
-from collections.abc import Sequence
+A device's metrics of one table and one poll group share a Layout, which plans the requests and learns from refusals.
+For each planned request the places of its numbers are worked out once, so that an answer costs a few array operations.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hardware.catalogue import DeviceModel, Modbus, Register
-from protocols.errors import DecodeError
-from protocols.modbus import decode_registers, plan_reads, register_count
-from protocols.reading import BAD_INVALID, GOOD, Reading, reading
+import numpy as np
+
+from edge.links.base import Channel
+from edge.links.condition import Condition
+from hardware.catalogue import DeviceModel, Metric, Modbus, Register
+from protocols.errors import DecodeError, EncodeError
+from protocols.modbus import (
+    Cost,
+    Layout,
+    decode_bits,
+    decode_registers,
+    decode_words,
+    encode_registers,
+    read_request,
+    register_count,
+)
+from protocols.reading import BAD_INVALID, BAD_RANGE, GOOD, Reading, reading
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from protocols.reading import Value
 
-MOST_REGISTERS = 125  # in one answer; protocol specification, sections 6.3 and 6.4
-MOST_BITS = 2000  # sections 6.1 and 6.2
-MOST_GAP = 8  # unused registers that are cheaper to read along than to leave out
+FUNCTIONS = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
+# Types that are decoded as arrays: their numpy type, most significant byte first
+_NUMBERS = {
+    "uint16": ">u2", "int16": ">i2", "uint32": ">u4", "int32": ">i4", "uint64": ">u8", "int64": ">i8",
+    "float32": ">f4", "float64": ">f8",
+}  # fmt: skip
+
+MakeChannel = Callable[[Sequence[str]], Channel]
 
 
 @dataclass(frozen=True)
 class Field:
     """One metric and where in its table it lies."""
 
-    metric: str
-    unit: str
+    name: str
+    metric: Metric
     register: Register
 
     @property
     def span(self) -> tuple[int, int]:
         """(address, count) in registers, or in bits for a coil or discrete input."""
-        bits = self.register.table in ("coil", "discrete")
-        return self.register.address, 1 if bits else register_count(self.register.type)
+        return self.register.address, 1 if is_bits(self.register.table) else register_count(self.register.type)
 
 
-@dataclass(frozen=True)
-class Block:
-    """One request: `count` registers or bits of `table` from `address`, and the metrics in them."""
-
-    table: str
-    address: int
-    count: int
-    fields: tuple[Field, ...]
+def is_bits(table: str) -> bool:
+    """Whether a table holds bits rather than registers."""
+    return table in ("coil", "discrete")
 
 
-def blocks_of(model: DeviceModel) -> tuple[Block, ...]:
-    """The fewest requests that read all metrics of a Modbus model. Raises DecodeError for a type that is none."""
-    fields = [
-        Field(name, metric.unit, metric.register_)
-        for name, metric in model.metrics.items()
-        if metric.register_ is not None
-    ]
-    for field in fields:
-        if field.register.table not in ("coil", "discrete") and model.modbus is not None:
-            _decode(
-                field.register, (0,) * field.span[1], model.modbus
-            )  # so that a wrong declaration shows at the start
-    return tuple(
-        block
-        for table in ("coil", "discrete", "holding", "input")
-        for block in _blocks(table, [field for field in fields if field.register.table == table], MOST_GAP)
-    )
+class Table:
+    """The metrics of one table of a device that are polled together.
 
-
-def split(block: Block) -> tuple[Block, ...]:
-    """Smaller requests for the same metrics, for a device that refuses to have unused registers read along.
-
-    First without any gap, then one for each span; () when the block cannot be split any more.
+    `requests` are the plan: made anew after a refusal has taught something. Raises EncodeError or DecodeError for
+    metrics that cannot be read.
     """
-    parts = _blocks(block.table, block.fields, 0)
-    if len(parts) == 1:
-        spans = sorted({field.span for field in block.fields})
-        parts = [_block(block.table, span, [field for field in block.fields if field.span == span]) for span in spans]
-    return tuple(parts) if len(parts) > 1 else ()
+
+    def __init__(self, table: str, fields: Sequence[Field], modbus: Modbus, cost: Cost, make_channel: MakeChannel):
+        self.table = table
+        self.fields = fields
+        self._modbus = modbus
+        self._make_channel = make_channel
+        for field in fields:
+            if not is_bits(table):
+                decode(field.register, (0,) * field.span[1], modbus)  # a wrong declaration shows at the start
+        most = modbus.max_bits if is_bits(table) else modbus.max_registers
+        self._layout = Layout([field.span for field in fields], cost, most=most)
+        self.requests: tuple[BlockRequest, ...] = ()
+        self._replan()
+
+    def refused(self, request: "BlockRequest") -> "list[BlockRequest]":
+        """Smaller requests in place of one that was refused as an illegal address; none for a single span."""
+        return [self._request(block) for block in self._layout.refused(request.block)]
+
+    def settle(self, answered: Iterable["BlockRequest"]) -> None:
+        """After a poll with refusals: what was answered instead, and so what to request from now on."""
+        for request in answered:
+            self._layout.answered(request.block)
+        self._replan()
+
+    def unreadable(self) -> list[str]:
+        """The metrics that the device refuses."""
+        return [field.name for field in self.fields if field.span in self._layout.refused_spans]
+
+    def _replan(self) -> None:
+        self.requests = tuple(self._request(block) for block in self._layout.blocks)
+
+    def _request(self, block: tuple[int, int]) -> "BlockRequest":
+        address, count = block
+        inside = [each for each in self.fields if address <= each.span[0] and sum(each.span) <= address + count]
+        return BlockRequest(self, block, read_request(FUNCTIONS[self.table], address, count), inside)
+
+    def decoder(self, request: "BlockRequest") -> "Decoder":
+        """How the answer to a request is read."""
+        return Decoder(self.table, request.block, request.fields, self._modbus, self._make_channel)
 
 
-def readings_of(block: Block, values: Sequence[int | bool], model: Modbus, time_ms: int) -> list[Reading]:
-    """The readings in an answer of at least `block.count` registers or bits, all of the time the answer came."""
-    readings = []
-    for field in block.fields:
+class BlockRequest:
+    """One request and how its answer is read. `block` is (address, count), `pdu` the request as it is sent."""
+
+    def __init__(self, table: Table, block: tuple[int, int], pdu: bytes, fields: Sequence[Field]):
+        self.table = table
+        self.block = block
+        self.pdu = pdu
+        self.fields = fields
+        self._decoder: Decoder | None = None
+
+    def take(self, data: bytes, time_ms: int, condition: Condition) -> None:
+        """Hand on the readings in an answer's data, which is of the length that was asked for."""
+        if self._decoder is None:
+            self._decoder = self.table.decoder(self)
+        self._decoder.take(data, time_ms, condition)
+
+
+class _Numbers:
+    """Metrics of one type: where they lie in a block, and how they become values."""
+
+    def __init__(self, type_: str, fields: Sequence[Field], start: int, modbus: Modbus, make_channel: MakeChannel):
+        self._type = np.dtype(_NUMBERS[type_])
+        self._swapped = modbus.byte_order == "little"
+        words = np.arange(register_count(type_))
+        order = words if modbus.word_order == "big" else words[::-1]
+        firsts = np.array([field.register.address - start for field in fields])
+        self._index: Any = firsts[:, None] + order
+        flat = self._index.ravel()
+        if np.array_equal(flat, np.arange(flat[0], flat[0] + len(flat))):
+            self._index = slice(int(flat[0]), int(flat[0]) + len(flat))  # a slice costs no copy
+        registers = [field.register for field in fields]
+        self._scaled = any((each.scale, each.offset) != (1, 0) for each in registers)
+        factors = [_factors(each.scale) for each in registers]
+        self._multiplier = np.array([multiplier for multiplier, _ in factors])
+        self._divisor = np.array([divisor for _, divisor in factors])
+        self._offset = np.array([each.offset for each in registers], dtype=np.float64)
+        self._ranges = _ranges(fields)
+        self._channel = make_channel([field.name for field in fields])
+
+    def take(self, registers: "NDArray[np.uint16]", time_ms: int, condition: Condition) -> None:
+        """registers: the block's, of type '>u2'."""
+        raw = registers[self._index]
+        if self._swapped:
+            raw = raw.byteswap()
+        values: NDArray[Any] = np.ascontiguousarray(raw).view(self._type).ravel()
+        if self._scaled:
+            values = values * self._multiplier / self._divisor + self._offset
+        condition.heard_block(self._channel, values, time_ms, self._bad(values))
+
+    def _bad(self, values: "NDArray[Any]") -> "NDArray[np.uint8] | None":
+        bad = None
+        if values.dtype.kind == "f":
+            finite = np.isfinite(values)
+            if not finite.all():
+                bad = np.where(finite, 0, BAD_INVALID).astype(np.uint8)
+        if self._ranges is not None:
+            low, high = self._ranges
+            beyond = (values < low) | (values > high)
+            if beyond.any():
+                bad = np.where(beyond, BAD_RANGE, 0 if bad is None else bad).astype(np.uint8)
+        return bad
+
+
+class Decoder:
+    """Reads the answer to one request: numbers as arrays, all else one by one."""
+
+    def __init__(
+        self,
+        table: str,
+        block: tuple[int, int],
+        fields: Sequence[Field],
+        modbus: Modbus,
+        make_channel: MakeChannel,
+    ):
+        self._start, self._count = block
+        self._bits = is_bits(table)
+        self._modbus = modbus
+        groups: dict[str, list[Field]] = {}
+        for field in fields:
+            groups.setdefault("" if self._bits or not _is_number(field) else field.register.type, []).append(field)
+        self._singles = groups.pop("", [])
+        self._numbers = [_Numbers(type_, group, self._start, modbus, make_channel) for type_, group in groups.items()]
+
+    def take(self, data: bytes, time_ms: int, condition: Condition) -> None:
+        """Hand on all readings in the data."""
+        if self._numbers:
+            registers = np.frombuffer(data, dtype=">u2")
+            for numbers in self._numbers:
+                numbers.take(registers, time_ms, condition)
+        if self._singles:
+            words = decode_bits(data, self._count) if self._bits else decode_words(data)
+            condition.heard([self._reading(field, words, time_ms) for field in self._singles])
+
+    def _reading(self, field: Field, words: Sequence[int], time_ms: int) -> Reading:
         address, count = field.span
-        part = values[address - block.address : address - block.address + count]
+        part = words[address - self._start : address - self._start + count]
         try:
-            value = part[0] if block.table in ("coil", "discrete") else _decode(field.register, part, model)
+            value = bool(part[0]) if self._bits else decode(field.register, part, self._modbus)
         except DecodeError:
-            value = None  # text that is none, or a register that is none: the device's answer has no such value
-        quality = BAD_INVALID if value is None else GOOD
-        readings.append(reading(field.metric, value, field.unit, quality, time_ms))
-    return readings
+            value = None  # text that is none: the device's answer has no such value
+        quality = GOOD if value is not None else BAD_INVALID
+        if value is not None and not _within(field.metric, value):
+            value, quality = None, BAD_RANGE
+        return reading(field.name, value, field.metric.unit, quality, time_ms)
 
 
-def _decode(register: Register, registers: Sequence[int], model: Modbus) -> "Value":
+def tables_of(
+    model: DeviceModel, group: str | None, costs: Mapping[bool, Cost], make_channel: MakeChannel
+) -> list[Table]:
+    """The tables of a Modbus model's metrics in one poll group. costs: of a read, by whether it reads bits."""
+    assert model.modbus is not None
+    fields = [
+        Field(name, metric, metric.register_)
+        for name, metric in model.metrics.items()
+        if metric.register_ is not None and metric.group == group
+    ]
+    found = []
+    for table in FUNCTIONS:
+        if of_table := [field for field in fields if field.register.table == table]:
+            found.append(Table(table, of_table, model.modbus, costs[is_bits(table)], make_channel))
+    return found
+
+
+def _is_number(field: Field) -> bool:
+    return field.register.type in _NUMBERS and field.metric.states is None
+
+
+def _factors(scale: float) -> tuple[float, float]:
+    """(multiplier, divisor), with which decoding gives exactly what protocols.modbus gives for one value."""
+    divisor = round(1 / scale) if scale else 0
+    if divisor > 1 and abs(divisor * scale - 1) < 1e-6:
+        return 1.0, float(divisor)
+    return scale, 1.0
+
+
+def _ranges(fields: Sequence[Field]) -> "tuple[NDArray[np.float64], NDArray[np.float64]] | None":
+    if all(field.metric.range is None for field in fields):
+        return None
+    ranges = [field.metric.range or (-np.inf, np.inf) for field in fields]
+    return np.array([low for low, _ in ranges]), np.array([high for _, high in ranges])
+
+
+def _within(metric: Metric, value: "Value") -> bool:
+    if metric.states is not None:
+        return value in metric.states
+    if metric.range is None or isinstance(value, (str, bool)):
+        return True
+    assert isinstance(value, (int, float))
+    return metric.range[0] <= value <= metric.range[1]
+
+
+def decode(register: Register, registers: Sequence[int], model: Modbus) -> "Value":
     """The value in its unit; None for a float that is no number. Raises DecodeError."""
-    return decode_registers(
-        registers,
-        register.type,
-        byte_order=model.byte_order,
-        word_order=model.word_order,
-        bit=register.bit,
-        scale=register.scale,
-        offset=register.offset,
-    )
+    return decode_registers(registers, register.type, **_options(register, model))
 
 
-def _blocks(table: str, fields: Sequence[Field], max_gap: int) -> list[Block]:
-    most = MOST_BITS if table in ("coil", "discrete") else MOST_REGISTERS
-    spans = sorted({field.span for field in fields})
-    return [_block(table, read, fields) for read in plan_reads(spans, max_count=most, max_gap=max_gap)]
+def encode(register: Register, value: "Value", model: Modbus) -> list[int]:
+    """The registers of a value. Raises EncodeError."""
+    if isinstance(value, tuple):
+        raise EncodeError("modbus " + register.type, "cannot hold a decimal fraction")
+    return encode_registers(value, register.type, **_options(register, model))
 
 
-def _block(table: str, read: tuple[int, int], fields: Sequence[Field]) -> Block:
-    address, count = read
-    inside = [field for field in fields if address <= field.span[0] and sum(field.span) <= address + count]
-    return Block(table, address, count, tuple(inside))
+def _options(register: Register, model: Modbus) -> dict[str, Any]:
+    return {
+        "byte_order": model.byte_order,
+        "word_order": model.word_order,
+        "bit": register.bit,
+        "width": register.width,
+        "scale": register.scale,
+        "offset": register.offset,
+    }

@@ -1,20 +1,20 @@
-"""What Modbus registers hold: integers, floats, bits and text over 16-bit registers; and plans of what to read.
+"""What Modbus registers hold: integers, floats, bits and text over 16-bit registers.
 
-Source: MODBUS Application Protocol Specification V1.1b3, section 4.2 (a register travels high byte first) and 6.3 (at
-most 125 are read at once). How wider values spread over registers is each maker's choice: `word_order` "big" has the
-most significant register first, `byte_order` "little" has the bytes within each register exchanged.
+Source: MODBUS Application Protocol Specification V1.1b3, section 4.2 (a register travels high byte first). How wider
+values spread over registers is each maker's choice: `word_order` "big" has the most significant register first,
+`byte_order` "little" has the bytes within each register exchanged.
 """
 
 import math
 import struct
 
-from .errors import DecodeError, EncodeError
+from ..errors import DecodeError, EncodeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from .reading import Value
+    from ..reading import Value
 
 # type -> (registers, kind, bits). The 8-bit types name the half of the register that they stand in.
 TYPES = {
@@ -115,26 +115,6 @@ def encode_registers(
         data = _number_bytes(value, type_, bit, width)
     data = _reordered(data, byte_order, word_order)
     return [data[at] << 8 | data[at + 1] for at in range(0, len(data), 2)]
-
-
-def plan_reads(spans: "Iterable[tuple[int, int]]", max_count: int = 125, max_gap: int = 8) -> "list[tuple[int, int]]":
-    """Few (address, count) blocks that cover all (address, count) spans, none of which is split between two blocks.
-
-    Neighbours join while at most `max_gap` unwanted registers lie between them and the block has at most `max_count`.
-    Raises EncodeError for a span that no request can carry.
-    """
-    blocks: "list[tuple[int, int]]" = []
-    for address, count in sorted(spans):
-        if not 1 <= count <= max_count or not 0 <= address <= 0x10000 - count:
-            raise EncodeError("modbus read", f"{count} registers at {address}")
-        if blocks:
-            start, length = blocks[-1]
-            end = max(start + length, address + count)
-            if address - (start + length) <= max_gap and end - start <= max_count:
-                blocks[-1] = (start, end - start)
-                continue
-        blocks.append((address, count))
-    return blocks
 
 
 def _reordered(data: bytes, byte_order: str, word_order: str) -> bytes:
