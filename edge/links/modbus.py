@@ -48,6 +48,7 @@ class _Station(Unit):
         self.modbus = modbus
         self.condition = Condition(device, intake)
         self.slowest_s = 0.0  # of its answers so far, from the request's end to their beginning
+        self.trouble = ""  # what was wrong with the answers to the last poll, if none was right
         self.tables: dict[Poll, list[Table]] = {}
         periods: dict[str | None, tuple[float, float]] = {None: ((period_ms or modbus.period_ms) / 1000, 0.0)}
         for group_name, group in modbus.groups.items():
@@ -233,6 +234,7 @@ class ModbusLink:
         """Read every block once. A silence ends the poll: the other blocks would only cost the neighbours' time."""
         station = poll.unit
         assert isinstance(station, _Station)
+        station.trouble = ""
         for table in station.tables[poll]:
             if not await self._read(station, table):
                 self._schedule.fell_silent(station, asyncio.get_running_loop().time())
@@ -241,7 +243,7 @@ class ModbusLink:
                 await self._carry_out()
         if missed := self._schedule.polled(poll, asyncio.get_running_loop().time()):
             self._intake.count("missed_cycles", station.thing, missed)
-        self._answers(station)
+        self._tell(station)
 
     async def _read(self, station: _Station, table: Table) -> bool:
         """Read a table by its plan; whether the device answered."""
@@ -266,6 +268,8 @@ class ModbusLink:
                 self._damaged(station, request, error)
             else:
                 answered.append(request)
+        if answered or refusals:
+            station.trouble = ""
         if refusals:
             table.settle(answered)
         if unreadable := table.unreadable():
@@ -281,6 +285,7 @@ class ModbusLink:
         return parts
 
     def _damaged(self, station: _Station, request: BlockRequest, error: DecodeError) -> None:
+        station.trouble = str(error)
         checksum = isinstance(error, ChecksumError)
         self._intake.count("checksum_errors" if checksum else "decode_errors", station.thing)
         names = [field.name for field in request.fields]
@@ -292,8 +297,12 @@ class ModbusLink:
         station.condition.failed(station.metrics, BAD_TIMEOUT, self._clock())
         station.condition.gone(reason)
 
-    def _answers(self, station: _Station) -> None:
+    def _tell(self, station: _Station) -> None:
+        """How the device is, after a poll that it has answered somehow."""
         self._silences = 0
+        if station.trouble:
+            station.condition.gone(station.trouble)
+            return
         refused = [name for tables in station.tables.values() for table in tables for name in table.unreadable()]
         station.condition.online(f"{', '.join(refused)}: illegal data address" if refused else "")
         self._backoff.reset()

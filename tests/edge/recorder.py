@@ -2,34 +2,41 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.links.base import Origin
+from hardware.catalogue import DeviceModel
 from protocols.reading import BAD, GOOD, Reading, reading
 
 
 class _Channel:
     def __init__(self, recorder: "Recorder", thing: str, metrics: Sequence[str]):
         self.metrics = metrics
+        self._units = {metric: recorder.models[thing].metrics[metric].unit for metric in metrics}
         self._recorder = recorder
         self._thing = thing
 
     def take(self, values: NDArray[Any], time_ms: int, good: NDArray[np.bool_] | None = None) -> None:
         assert len(values) == len(self.metrics), "one value of each metric"
         chosen = range(len(values)) if good is None else good.nonzero()[0]
-        readings = [reading(self.metrics[at], values[at].item(), "", GOOD, time_ms) for at in chosen]
+        names = [self.metrics[at] for at in chosen]
+        numbers = values.tolist()
+        readings = [
+            reading(name, numbers[at], self._units[name], GOOD, time_ms) for at, name in zip(chosen, names, strict=True)
+        ]
         if readings:
             self._recorder.take(self._thing, readings)
 
 
 class Recorder:
-    """Everything taken, told and counted, in order."""
+    """Everything taken, told and counted, in order. `models` by thing: of those that use channels."""
 
-    def __init__(self) -> None:
+    def __init__(self, models: Mapping[str, DeviceModel] = {}) -> None:
+        self.models = models
         self.readings: list[tuple[str, Reading]] = []
         self.states: list[tuple[str, str, str]] = []
         self.counts: Counter[tuple[str, str]] = Counter()
@@ -44,7 +51,7 @@ class Recorder:
         self._news.set()
 
     def channel(self, thing: str, metrics: Sequence[str]) -> "_Channel":
-        """A channel whose values are kept as readings, without their units."""
+        """A channel whose values are kept as readings."""
         return _Channel(self, thing, metrics)
 
     def state(self, thing: str, state: str, reason: str = "") -> None:

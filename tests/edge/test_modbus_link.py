@@ -15,10 +15,11 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from edge.errors import DeviceError, LinkError
+from edge.links import modbus_schedule
 from edge.links.backoff import Backoff
 from edge.links.base import Attached
 from edge.links.modbus import ModbusLink
-from edge.links.modbus_blocks import blocks_of, split
+from edge.links.modbus_line import TcpLine
 from hardware.catalogue import DeviceModel, catalogue
 from protocols.reading import BAD_INVALID, BAD_REFUSED, BAD_TIMEOUT, GOOD
 from tests.edge.recorder import Recorder
@@ -76,15 +77,14 @@ async def linked(
     port: int, *devices: Attached, period_ms: int | None = 50, timeout_ms: int = 400
 ) -> AsyncIterator[Recorder]:
     """A running link; leaving cancels it, and a link that swallows its cancellation hangs here."""
-    recorder = Recorder()
+    recorder = Recorder({each.thing: each.model for each in devices})
     link = ModbusLink(
         "bus",
-        "127.0.0.1",
-        port,
+        TcpLine("127.0.0.1", port, now_ms, recorder.count),
         devices,
         recorder,
         now_ms,
-        period_ms=period_ms,
+        periods_ms={each.thing: period_ms for each in devices},
         timeout_ms=timeout_ms,
         backoff=Backoff(first_s=0.05, most_s=0.2),
     )
@@ -118,7 +118,7 @@ async def test_reads_neighbouring_registers_in_one_request() -> None:
 
     async with serving(sdm120(1, HELD, gaps=True), hook=hook) as port, linked(port, device(1)) as recorder:
         await recorder.until(lambda: len(recorder.of("meter", "import_energy")) >= 3)
-    assert set(requests) == {(0x00, 0x20), (0x46, 4)}
+    assert set(requests) == {(0x00, 0x4A)}
 
 
 async def test_reads_apart_what_a_device_refuses_to_read_together() -> None:
@@ -130,10 +130,11 @@ async def test_reads_apart_what_a_device_refuses_to_read_together() -> None:
         return pdu
 
     async with serving(sdm120(1, HELD), hook=hook) as port, linked(port, device(1)) as recorder:
-        await recorder.until(lambda: len(recorder.of("meter", "import_energy")) >= 3)
+        await recorder.until(lambda: len(recorder.of("meter", "import_energy")) >= 10)
         assert not recorder.bad("meter")
         assert {name: recorder.of("meter", name)[0].value for name in NAMES} == pytest.approx(EXPECTED, rel=1e-6)
-    assert requests.count((0x00, 0x20)) == 1, "a refused request is not made again"
+    assert requests.count((0x00, 0x4A)) == 1, "a refused request is not made again"
+    assert requests[-7:] == requests[-14:-7], "what was learned is kept"
 
 
 async def test_a_refused_register_is_bad_once_and_the_others_stay_good() -> None:
@@ -233,7 +234,7 @@ async def test_a_silent_unit_is_asked_ever_less_and_its_neighbour_keeps_its_peri
         ]
 
 
-async def test_many_silent_units_share_a_fifth_of_the_time() -> None:
+async def test_many_silent_units_share_a_twentieth_of_the_time() -> None:
     asked: list[float] = []
     dead = [device(unit_id, f"dead-{unit_id}") for unit_id in range(2, 10)]
     async with (
@@ -245,10 +246,14 @@ async def test_many_silent_units_share_a_fifth_of_the_time() -> None:
         await recorder.until(lambda: len(recorder.of("alive", "voltage")) >= begin + 12)
         elapsed_s = time.monotonic() - begin_s
         assert elapsed_s == pytest.approx(1.2, abs=0.25)
-        assert 1 <= sum(at > begin_s for at in asked) <= 1 + elapsed_s * 0.2 / 0.06, "60 ms a probe"
+        assert 1 <= sum(at > begin_s for at in asked) <= 1 + elapsed_s * 0.05 / 0.06, "60 ms a probe"
 
 
-async def test_a_silent_unit_does_not_cost_the_connection_of_one_that_is_polled_rarely() -> None:
+async def test_a_silent_unit_does_not_cost_the_connection_of_one_that_is_polled_rarely(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for bound, value in (("PROBE_SHARE", 0.9), ("PROBE_FIRST_S", 0.01), ("PROBE_MOST_S", 0.01)):
+        monkeypatch.setattr(modbus_schedule, bound, value)
     asked = 0
 
     def hook(sending: bool, pdu: ModbusPDU) -> ModbusPDU | None:
@@ -317,9 +322,9 @@ async def test_missed_cycles_are_counted_and_not_made_up_for() -> None:
     slow = sdm120(1, HELD, gaps=True)
     slow.action = action
     async with serving(slow) as port, linked(port, device(1), period_ms=100, timeout_ms=2000) as recorder:
-        await recorder.until(lambda: len(recorder.of("meter", "import_energy")) >= 6)
+        await recorder.until(lambda: len(recorder.of("meter", "import_energy")) >= 10)
         assert 2 <= recorder.counts["missed_cycles", "meter"] <= 4
-    gaps = [after - before for before, after in zip(asked[6::2], asked[8::2], strict=False)]
+    gaps = [after - before for before, after in zip(asked[6:], asked[7:], strict=False)]
     assert gaps
     assert min(gaps) > 0.05, "no burst after the stall"
 
@@ -356,8 +361,10 @@ async def test_an_answer_of_another_length_gives_no_value(count: int) -> None:
         linked(port, device(1)) as recorder,
     ):
         await recorder.until(lambda: recorder.states)
-        assert recorder.states == [("meter", "offline", f"asked for 32 values, answered with {count}")]
-        assert {each.value for _, each in recorder.readings} == {None}
+        asked = f"modbus response: {2 + 2 * count} bytes where {2 + 2 * 0x4A} were asked for"
+        assert recorder.states == [("meter", "offline", asked)]
+        assert {(each.value, each.quality) for _, each in recorder.readings} == {(None, BAD_INVALID)}
+        assert recorder.counts["decode_errors", "meter"] >= 1
 
 
 def other_unit(request: bytes) -> bytes:
@@ -472,13 +479,5 @@ async def test_leaving_closes_the_connection() -> None:
 )
 def test_refuses_what_it_cannot_poll(devices: tuple[Attached, ...], error: type[LinkError]) -> None:
     with pytest.raises(error):
-        ModbusLink("bus", "127.0.0.1", 502, devices, Recorder(), now_ms)
-
-
-def test_splitting_ends_at_single_metrics() -> None:
-    first = blocks_of(SDM120)[0]
-    parts = split(first)
-    assert [(part.address, part.count) for part in parts] == [
-        (address, 2) for address in sorted(HELD) if address < 0x46
-    ]
-    assert all(split(part) == () for part in parts)
+        line = TcpLine("127.0.0.1", 502, now_ms, Recorder().count)
+        ModbusLink("bus", line, devices, Recorder(), now_ms)
