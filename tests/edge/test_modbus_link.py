@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 from pymodbus.pdu import ExceptionResponse, ModbusPDU
@@ -324,7 +325,7 @@ async def test_missed_cycles_are_counted_and_not_made_up_for() -> None:
     async with serving(slow) as port, linked(port, device(1), period_ms=100, timeout_ms=2000) as recorder:
         await recorder.until(lambda: len(recorder.of("meter", "import_energy")) >= 10)
         assert 2 <= recorder.counts["missed_cycles", "meter"] <= 4
-    gaps = [after - before for before, after in zip(asked[6:], asked[7:], strict=False)]
+    gaps = [after - before for before, after in pairwise(asked[6:])]
     assert gaps
     assert min(gaps) > 0.05, "no burst after the stall"
 
@@ -478,6 +479,6 @@ async def test_leaving_closes_the_connection() -> None:
     ],
 )
 def test_refuses_what_it_cannot_poll(devices: tuple[Attached, ...], error: type[LinkError]) -> None:
+    line = TcpLine("127.0.0.1", 502, now_ms, Recorder().count)
     with pytest.raises(error):
-        line = TcpLine("127.0.0.1", 502, now_ms, Recorder().count)
         ModbusLink("bus", line, devices, Recorder(), now_ms)
