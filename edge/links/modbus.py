@@ -272,8 +272,8 @@ class ModbusLink:
             station.trouble = ""
         if refusals:
             table.settle(answered)
-        if unreadable := table.unreadable():
-            station.condition.failed(unreadable, BAD_REFUSED, self._clock())
+        if table.unreadable:
+            station.condition.failed(table.unreadable, BAD_REFUSED, self._clock())
         return True
 
     def _refused(self, station: _Station, request: BlockRequest, refusal: ExceptionResponse) -> list[BlockRequest]:
@@ -303,7 +303,7 @@ class ModbusLink:
         if station.trouble:
             station.condition.gone(station.trouble)
             return
-        refused = [name for tables in station.tables.values() for table in tables for name in table.unreadable()]
+        refused = [name for tables in station.tables.values() for table in tables for name in table.unreadable]
         station.condition.online(f"{', '.join(refused)}: illegal data address" if refused else "")
         self._backoff.reset()
 

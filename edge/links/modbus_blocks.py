@@ -6,6 +6,7 @@ For each planned request the places of its numbers are worked out once, so that 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,7 +50,7 @@ class Field:
     metric: Metric
     register: Register
 
-    @property
+    @cached_property
     def span(self) -> tuple[int, int]:
         """(address, count) in registers, or in bits for a coil or discrete input."""
         return self.register.address, 1 if is_bits(self.register.table) else register_count(self.register.type)
@@ -63,8 +64,8 @@ def is_bits(table: str) -> bool:
 class Table:
     """The metrics of one table of a device that are polled together.
 
-    `requests` are the plan: made anew after a refusal has taught something. Raises EncodeError or DecodeError for
-    metrics that cannot be read.
+    `requests` are the plan, made anew after a refusal has taught something; `unreadable` are the metrics that the
+    device refuses. Raises EncodeError or DecodeError for metrics that cannot be read.
     """
 
     def __init__(self, table: str, fields: Sequence[Field], modbus: Modbus, cost: Cost, make_channel: MakeChannel):
@@ -78,6 +79,7 @@ class Table:
         most = modbus.max_bits if is_bits(table) else modbus.max_registers
         self._layout = Layout([field.span for field in fields], cost, most=most)
         self.requests: tuple[BlockRequest, ...] = ()
+        self.unreadable: list[str] = []
         self._replan()
 
     def refused(self, request: "BlockRequest") -> "list[BlockRequest]":
@@ -90,12 +92,9 @@ class Table:
             self._layout.answered(request.block)
         self._replan()
 
-    def unreadable(self) -> list[str]:
-        """The metrics that the device refuses."""
-        return [field.name for field in self.fields if field.span in self._layout.refused_spans]
-
     def _replan(self) -> None:
         self.requests = tuple(self._request(block) for block in self._layout.blocks)
+        self.unreadable = [field.name for field in self.fields if field.span in self._layout.refused_spans]
 
     def _request(self, block: tuple[int, int]) -> "BlockRequest":
         address, count = block
