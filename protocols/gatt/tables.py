@@ -5,7 +5,7 @@ BCS, CTS, BAS). Reserved bits are left aside, as the SIG asks of a client. Which
 device's choice and is kept.
 """
 
-from ..reading import BAD_INVALID, UNCERTAIN
+from ..reading import BAD_INVALID, BAD_RANGE, UNCERTAIN
 from .fields import Bits, Field, Flag, Nibbles, Repeated
 from .layout import Layout
 from .values import Code, DateTime, Integer, MedicalFloat
@@ -25,6 +25,11 @@ MEASURED_KILOGRAMS = Integer(2, step=5, exponent=-3, special=((0xFFFF, BAD_INVAL
 MEASURED_POUNDS = Integer(2, exponent=-2, special=((0xFFFF, BAD_INVALID),))
 MEASURED_TENTHS = Integer(2, exponent=-1, special=((0xFFFF, BAD_INVALID),))
 METRES = Integer(2, exponent=-3)
+# On the wire kg/L, mol/L, kg and L: the units of the SI. Here those that people read, by a step of powers of ten.
+MG_PER_DL = MedicalFloat(2, shift=5)
+MMOL_PER_L = MedicalFloat(2, shift=3)
+THOUSANDTHS = MedicalFloat(2, shift=3)  # kg as g, L as mL
+MILLIONTHS = MedicalFloat(2, shift=6)  # kg as mg
 
 HEART_RATE = Layout(
     "heart rate measurement",
@@ -114,7 +119,7 @@ GLUCOSE = Layout(
         Field("sequence_number", UINT16),
         Field("device_time", DATE_TIME),
         Field("time_offset", Integer(2, signed=True), "min", bit=0),
-        Field("glucose", SFLOAT, "kg/L", bit=1, alternative=(2, SFLOAT, "mol/L")),
+        Field("glucose", MG_PER_DL, "mg/dL", bit=1, alternative=(2, MMOL_PER_L, "mmol/L")),
         Nibbles(
             ("sample_type", Code(SAMPLE_TYPES, most=15)),
             ("sample_site", Code(SAMPLE_SITES, most=15)),
@@ -139,6 +144,38 @@ GLUCOSE = Layout(
             bit=3,
         ),
         Flag("context_follows", 4),
+    ),
+)
+
+CARBOHYDRATES = (
+    (1, "breakfast"), (2, "lunch"), (3, "dinner"), (4, "snack"), (5, "drink"), (6, "supper"), (7, "brunch"),
+)  # fmt: skip
+MEALS = ((1, "before_meal"), (2, "after_meal"), (3, "fasting"), (4, "casual"), (5, "bedtime"))
+TESTERS = ((1, "self"), (2, "health_care_professional"), (3, "laboratory_test"), (15, "not_available"))
+HEALTHS = (
+    (1, "minor_health_issues"), (2, "major_health_issues"), (3, "during_menses"), (4, "under_stress"),
+    (5, "no_health_issues"), (15, "not_available"),
+)  # fmt: skip
+MEDICATIONS = (
+    (1, "rapid_acting_insulin"), (2, "short_acting_insulin"), (3, "intermediate_acting_insulin"),
+    (4, "long_acting_insulin"), (5, "pre_mixed_insulin"),
+)  # fmt: skip
+
+GLUCOSE_CONTEXT = Layout(
+    "glucose measurement context",
+    1,
+    (
+        Field("sequence_number", UINT16),
+        Field("extended_flags", UINT8, bit=7),
+        Field("carbohydrate_kind", Code(CARBOHYDRATES), bit=0),
+        Field("carbohydrate", THOUSANDTHS, "g", bit=0),
+        Field("meal", Code(MEALS), bit=1),
+        Nibbles(("tester", Code(TESTERS, most=15)), ("health", Code(HEALTHS, most=15)), bit=2),
+        Field("exercise_duration", Integer(2, special=((0xFFFF, BAD_RANGE),)), "s", bit=3),  # 65535: longer than that
+        Field("exercise_intensity", UINT8, "%", bit=3),
+        Field("medication_kind", Code(MEDICATIONS), bit=4),
+        Field("medication", MILLIONTHS, "mg", bit=4, alternative=(5, THOUSANDTHS, "mL")),
+        Field("hba1c", SFLOAT, "%", bit=6),
     ),
 )
 
@@ -275,5 +312,7 @@ CURRENT_TIME = Layout(
         ),
     ),
 )
+
+DATE_AND_TIME = Layout("date time", 0, (Field("device_time", DATE_TIME),))
 
 BATTERY_LEVEL = Layout("battery level", 0, (Field("battery_level", Integer(1, maximum=100), "%"),))

@@ -109,14 +109,15 @@ class Integer:
 
 
 class MedicalFloat:
-    """An SFLOAT (size 2) or FLOAT (size 4). Exponent 0 gives an int, any other a DecimalFraction.
+    """An SFLOAT (size 2) or FLOAT (size 4), times 10^shift. Exponent 0 gives an int, any other a DecimalFraction.
 
     nan, nres and reserved become None, BAD_INVALID, which is written back as nan; both infinities become None,
     BAD_RANGE, which is written back as +inf.
     """
 
-    def __init__(self, size: int):
+    def __init__(self, size: int, *, shift: int = 0):
         self.size = size
+        self._shift = shift
         self._from_word = decode_sfloat if size == 2 else decode_float
         self._to_word = encode_sfloat if size == 2 else encode_float
 
@@ -125,7 +126,8 @@ class MedicalFloat:
         number = self._from_word(int.from_bytes(data, "little"))
         if isinstance(number, str):
             return None, (BAD_RANGE if number in (POSITIVE_INFINITY, NEGATIVE_INFINITY) else BAD_INVALID)
-        return (number if number.exponent else number.mantissa), GOOD
+        exponent = number.exponent + self._shift
+        return (DecimalFraction(number.mantissa, exponent) if exponent else number.mantissa), GOOD
 
     def encode(self, value: "Value", quality: int) -> bytes:
         """The bytes. Raises EncodeError if the number does not fit without loss."""
@@ -133,6 +135,9 @@ class MedicalFloat:
             raise EncodeError("medical float", f"{value!r} is text")
         if value is None:
             value = POSITIVE_INFINITY if quality == BAD_RANGE else NAN
+        elif self._shift:
+            mantissa, exponent = value if isinstance(value, DecimalFraction) else (value, 0)
+            value = DecimalFraction(mantissa, exponent - self._shift)
         return self._to_word(value).to_bytes(self.size, "little")
 
 

@@ -1,14 +1,13 @@
-"""Properties of Modbus values and read plans; layouts are held by tests/vectors/modbus.json."""
+"""Properties of Modbus values; layouts are held by tests/vectors/modbus.json."""
 
 import math
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.errors import DecodeError, EncodeError
-from protocols.modbus import TYPES, decode_registers, encode_registers, plan_reads, register_count
+from protocols.modbus import TYPES, decode_registers, encode_registers, register_count
 
 ORDERS = st.sampled_from(["big", "little"])
 INTEGERS = {
@@ -82,34 +81,3 @@ def test_scaled_values_round_trip(raw: int, scale: float, offset: float) -> None
 
 def test_a_decimal_scale_gives_the_nearest_decimal() -> None:
     assert all(decode_registers([raw], "uint16", scale=0.1) == float(f"{raw // 10}.{raw % 10}") for raw in range(2000))
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 400), st.integers(1, 10)), max_size=30),
-    st.integers(10, 125),
-    st.integers(0, 20),
-)
-def test_plans_cover_everything_within_the_limits(spans: list[tuple[int, int]], max_count: int, max_gap: int) -> None:
-    plan = plan_reads(spans, max_count, max_gap)
-    assert plan == sorted(plan)
-    assert all(
-        any(start <= address and address + count <= start + length for start, length in plan)
-        for address, count in spans
-    )
-    wanted = {register for address, count in spans for register in range(address, address + count)}
-    for start, length in plan:
-        assert 1 <= length <= max_count
-        assert start in wanted
-        assert start + length - 1 in wanted
-        idle = longest_idle = 0
-        for register in range(start, start + length):
-            idle = 0 if register in wanted else idle + 1
-            longest_idle = max(longest_idle, idle)
-        assert longest_idle <= max_gap
-
-
-@given(st.lists(st.tuples(st.integers(0, 100), st.integers(1, 5)), max_size=20))
-def test_plans_join_whatever_they_may(spans: list[tuple[int, int]]) -> None:
-    plan = plan_reads(spans, max_count=1000, max_gap=8)
-    gaps = [after[0] - (before[0] + before[1]) for before, after in pairwise(plan)]
-    assert all(gap > 8 for gap in gaps)

@@ -20,9 +20,9 @@ import os
 import sys
 from collections import namedtuple
 
-from protocols import cbor, cursor, gatt, ieee11073, modbus, nmea, pack, senml
+from protocols import bthome, cbor, cursor, gatt, ieee11073, modbus, nmea, pack, senml
 from protocols.custody import Header, Receiver, Sender
-from protocols.errors import DecodeError, ProtocolError
+from protocols.errors import ChecksumError, DecodeError, ProtocolError
 from protocols.gatt import cgm
 from protocols.reading import GOOD, QUALITY_NAMES, DecimalFraction, Reading, quality_name, reading
 
@@ -38,8 +38,41 @@ def _gatt_encode(readings, args):
     return gatt.encode(int(args["uuid"], 16), readings, crc=args.get("crc", False)).hex()
 
 
+def _bthome_decode(text, args):
+    """`opens`: what each "device information/counter/sealed objects and check" is in plain, as the cipher would say."""
+
+    def unseal(info, counter, sealed):
+        plain_text = args["opens"].get("/".join([info.hex(), counter.hex(), sealed.hex()]))
+        if plain_text is None:
+            raise ChecksumError(bthome.SUBJECT, "was not sealed with this key")
+        return bytes.fromhex(plain_text)
+
+    return bthome.decode(bytes.fromhex(text), unseal if "opens" in args else None)
+
+
 def _registers(text):
     return [int(text[at : at + 4], 16) for at in range(0, len(text), 4)]
+
+
+def _modbus_plan(spans, args):
+    """`gap`: the most registers between two spans that are cheaper to read along than to leave out."""
+    cost = modbus.Cost(args.get("gap", 8) + 0.5, 1)
+    return modbus.plan_reads([tuple(span) for span in spans], cost, most=args.get("most", 125))
+
+
+def _modbus_request(value, args):
+    """The request that parse_request reads as this."""
+    function, address, quantity, values, write_address = value
+    writers = {
+        5: lambda: modbus.write_coil(address, bool(values[0])),
+        6: lambda: modbus.write_register(address, values[0]),
+        15: lambda: modbus.write_coils(address, values),
+        16: lambda: modbus.write_registers(address, values),
+        22: lambda: modbus.mask_write(address, values[0], values[1]),
+        23: lambda: modbus.read_write_registers(address, quantity, write_address, values),
+    }
+    made = writers[function]() if function in writers else modbus.read_request(function, address, quantity)
+    return made.hex()
 
 
 def _hex_registers(registers):
@@ -127,6 +160,9 @@ CODECS = {
     ),
     "sfloat.encode": Codec(lambda value, args: f"{ieee11073.encode_sfloat(revived(value)):04x}", None, 0),
     "float.encode": Codec(lambda value, args: f"{ieee11073.encode_float(revived(value)):08x}", None, 0),
+    "bthome": Codec(_bthome_decode, None, 2),
+    "bthome.encode": Codec(lambda value, args: bthome.encode(revived(value), **args).hex(), None, 0),
+    "bthome.nonce": Codec(lambda parts, args: bthome.nonce(*[bytes.fromhex(part) for part in parts]).hex(), None, 0),
     "gatt": Codec(_gatt_decode, _gatt_encode, 2),
     "gatt.encode": Codec(lambda value, args: _gatt_encode(revived(value), args), None, 0),
     "cgm.crc16": Codec(lambda text, args: cgm.crc16(bytes.fromhex(text)), None, 0),
@@ -136,7 +172,15 @@ CODECS = {
         4,
     ),
     "modbus.encode": Codec(lambda value, args: _hex_registers(modbus.encode_registers(value, **args)), None, 0),
-    "modbus.plan": Codec(lambda spans, args: modbus.plan_reads([tuple(span) for span in spans], **args), None, 0),
+    "modbus.plan": Codec(_modbus_plan, None, 0),
+    "modbus.request": Codec(lambda text, args: list(modbus.parse_request(bytes.fromhex(text))), None, 2),
+    "modbus.request.encode": Codec(_modbus_request, None, 0),
+    "modbus.response": Codec(
+        lambda text, args: modbus.response_payload(bytes.fromhex(args["request"]), bytes.fromhex(text)), None, 2
+    ),
+    "modbus.rtu": Codec(lambda text, args: list(modbus.parse_rtu(bytes.fromhex(text))), None, 2),
+    "modbus.rtu.encode": Codec(lambda value, args: modbus.rtu(value[0], bytes.fromhex(value[1])).hex(), None, 0),
+    "modbus.tcp": Codec(lambda text, args: modbus.MbapStream().feed(bytes.fromhex(text)), None, 0),
     "nmea": Codec(lambda text, args: nmea.decode(nmea.parse(text)), None, 1),
     "nmea.parse": Codec(lambda text, args: nmea.parse(text), None, 1),
     "nmea.rmc": Codec(lambda value, args: nmea.encode_rmc(**_revived_values(value)), None, 0),
