@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 MOST_SILENCES = 4  # so many in a row, from all devices: the connection itself may be dead without saying so
 MOST_COMMANDS = 64  # that wait for the line; one more is refused
 PROBE_LEAST_S = 0.01
-PROBE_MARGIN = 2  # a device that has answered within T before is probed for twice that
+PROBE_MARGIN = 2  # a device that has answered within T of late is probed for twice that
+PROBE_WHOLE = 16  # every so many probes wait for the whole timeout: the device may have become slower
+FORGETTING = 0.99  # of the slowest answer, with each further one
 
 
 class _Station(Unit):
@@ -47,7 +49,8 @@ class _Station(Unit):
         self.model = device.model
         self.modbus = modbus
         self.condition = Condition(device, intake)
-        self.slowest_s = 0.0  # of its answers so far, from the request's end to their beginning
+        self.slowest_s = 0.0  # of its answers of late, from the request's end to their beginning
+        self.probes = 0
         self.trouble = ""  # what was wrong with the answers to the last poll, if none was right
         self.tables: dict[Poll, list[Table]] = {}
         periods: dict[str | None, tuple[float, float]] = {None: ((period_ms or modbus.period_ms) / 1000, 0.0)}
@@ -237,6 +240,7 @@ class ModbusLink:
         station.trouble = ""
         for table in station.tables[poll]:
             if not await self._read(station, table):
+                station.probe_takes_s = self._probe_timeout_s(station)
                 self._schedule.fell_silent(station, asyncio.get_running_loop().time())
                 return
             if self._actions:
@@ -311,7 +315,7 @@ class ModbusLink:
         """Make one request and hand its readings on. Raises Silence, DecodeError."""
         response = await self._line.exchange(station.unit_id, request.pdu, self._timeout_s)
         data = response_payload(request.pdu, response)
-        station.slowest_s = max(station.slowest_s, self._line.answer_s)
+        station.slowest_s = max(station.slowest_s * FORGETTING, self._line.answer_s)
         request.take(data, self._line.arrived_ms, station.condition)
 
     async def _ask(self, unit: int, pdu: bytes, timeout_s: float) -> bytes:
@@ -321,9 +325,7 @@ class ModbusLink:
     async def _probe(self, station: _Station) -> None:
         """Ask a device that did not answer for as little as can be; any answer at all means that it is back."""
         request = station.first_request
-        timeout_s = self._timeout_s
-        if station.slowest_s:
-            timeout_s = min(timeout_s, max(PROBE_LEAST_S, PROBE_MARGIN * station.slowest_s))
+        timeout_s = station.probe_takes_s
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         answered = True
@@ -340,7 +342,16 @@ class ModbusLink:
         if not answered:
             self._silences += 1
             self._intake.count("timeouts", station.thing)
+        station.probes += 1
+        station.probe_takes_s = self._probe_timeout_s(station)
         self._schedule.probed(station, began_s, loop.time(), answered=answered)
+
+    def _probe_timeout_s(self, station: _Station) -> float:
+        """As long as it took at most before; of one that was never heard as long as its neighbours take."""
+        usual_s = station.slowest_s or max(each.slowest_s for each in self._stations)
+        if not usual_s or station.probes % PROBE_WHOLE == PROBE_WHOLE - 1:
+            return self._timeout_s
+        return min(self._timeout_s, max(PROBE_LEAST_S, PROBE_MARGIN * usual_s))
 
     def _refuse_all(self, reason: str) -> None:
         while self._actions:

@@ -26,6 +26,7 @@ from protocols.modbus import (
 )
 
 CONNECT_S = 5.0
+_NETWORK_FRAME_S = 0.5  # for the rest of a frame from a device server, which has it in pieces from its serial line
 _MOST_BYTES = 512  # of a damaged answer; what comes beyond them is dropped
 
 
@@ -63,18 +64,21 @@ class _Waiting:
         self._clock = clock
         self._count = count
         self._answer: asyncio.Future[bytes] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._sent_s = 0.0
+        self._unit = 0  # that was asked
+        self._input = bytearray()  # of an answer that is not whole yet
 
     async def _wait(self, timeout_s: float) -> bytes:
         loop = asyncio.get_running_loop()
         self._sent_s = loop.time()
         answer: asyncio.Future[bytes] = loop.create_future()
         self._answer = answer
-        timer = loop.call_later(timeout_s, self._late, answer, timeout_s)
+        self._timer = loop.call_later(timeout_s, self._late, answer, timeout_s)
         try:
             return await answer
         finally:
-            timer.cancel()
+            self._timer.cancel()
             self._answer = None
 
     def _late(self, answer: "asyncio.Future[bytes]", timeout_s: float) -> None:
@@ -145,7 +149,6 @@ class TcpLine(_Network):
     def __init__(self, host: str, port: int, clock: Clock, count: Callable[[str], None]):
         super().__init__(host, port, clock, count)
         self._transaction = 0
-        self._unit = 0
         self._frames = MbapStream()
 
     async def exchange(self, unit: int, pdu: bytes, timeout_s: float) -> bytes:
@@ -175,12 +178,12 @@ class TcpLine(_Network):
 
 
 class _Rtu(_Waiting):
-    """Collects the bytes of one RTU answer; what comes unasked is dropped."""
+    """Collects the bytes of one RTU answer; what comes unasked is dropped.
 
-    def __init__(self, clock: Clock, count: Callable[[str], None]):
-        super().__init__(clock, count)
-        self._unit = 0
-        self._input = bytearray()
+    The timeout is for the beginning of an answer: one that has begun has as long as the longest frame takes.
+    """
+
+    _frame_s = _NETWORK_FRAME_S
 
     async def _answer_to(self, unit: int, timeout_s: float) -> bytes:
         self._unit = unit
@@ -199,11 +202,18 @@ class _Rtu(_Waiting):
             return
         if not self._input:
             self._begins()
+            assert self._timer
+            self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_later(self._frame_s, self._late, self._answer, self._frame_s)
         self._input += data[: _MOST_BYTES - len(self._input)]
         try:
             size = rtu_response_size(bytes(self._input[:3]))
-            if size is None or len(self._input) < size:
-                return
+        except DecodeError as error:
+            self._fail(ChecksumError("modbus RTU", str(error)))  # no CRC could make that right
+            return
+        if size is None or len(self._input) < size:
+            return
+        try:
             unit, pdu = parse_rtu(bytes(self._input[:size]))
             if unit != self._unit:
                 raise DecodeError("modbus RTU", f"unit {unit} answers for {self._unit}")
@@ -215,10 +225,6 @@ class _Rtu(_Waiting):
 
 class RtuOverTcpLine(_Rtu, _Network):
     """RTU frames through a serial device server."""
-
-    def __init__(self, host: str, port: int, clock: Clock, count: Callable[[str], None]):
-        _Network.__init__(self, host, port, clock, count)
-        _Rtu.__init__(self, clock, count)
 
     async def exchange(self, unit: int, pdu: bytes, timeout_s: float) -> bytes:
         self._input.clear()
@@ -240,6 +246,7 @@ class SerialLine(_Rtu):
         self._settings = {"baudrate": baud, "parity": parity[0].upper(), "stopbits": stop_bits}
         self._gap_s = frame_gap_s(baud)
         self._character_s = 11 / baud
+        self._frame_s = 2 * 256 * self._character_s + 0.02  # adapters hand on what came at intervals of their own
         self._port: serial.Serial | None = None
         self._quiet_s = 0.0  # the line is free from then on
         self._lost: Callable[[], None] = lambda: None
@@ -263,7 +270,10 @@ class SerialLine(_Rtu):
 
     async def exchange(self, unit: int, pdu: bytes, timeout_s: float) -> bytes:
         loop = asyncio.get_running_loop()
-        if (wait_s := self._quiet_s - loop.time()) > 0:
+        until_s = loop.time() + timeout_s
+        while (wait_s := self._quiet_s - loop.time()) > 0:
+            if self._quiet_s > until_s:
+                raise Silence(f"{self.where} is never quiet", sent=False)
             await asyncio.sleep(wait_s)
         frame = rtu(unit, pdu)
         if self._port is None:

@@ -2,8 +2,10 @@
 
 Devices that answer are polled on the raster of their periods, the one that is most overdue first, so a line with more
 work than time is shared fairly; a cycle that could not be kept is counted and not made up for. Devices that do not
-answer are only probed, one short request at a time: each at gaps that double up to PROBE_MOST_S, and all of them
-together in at most PROBE_SHARE of the line's time, whatever their number.
+answer are only probed, one short request at a time, where it fits between two polls: each at gaps that double up to
+PROBE_MOST_S, and all of them together in at most PROBE_SHARE of the line's time, whatever their number. So each of n
+silent devices whose probes take t is probed every max(PROBE_MOST_S, n t / PROBE_SHARE) where there is room; where there
+is none, a probe comes PROBE_MOST_S late.
 """
 
 from collections.abc import Sequence
@@ -32,6 +34,7 @@ class Unit:
     silent: bool = False
     probe_s: float = 0.0  # when it may be probed next
     gap_s: float = 0.0  # between its probes
+    probe_takes_s: float = 0.0  # at most
 
 
 class Schedule:
@@ -59,7 +62,7 @@ class Schedule:
             return poll.due_s, poll
         probe_s = max(probe.probe_s, self._probe_from_s)
         overdue = now_s >= probe_s + PROBE_MOST_S  # on a line that is always busy, it would never come
-        if poll is None or overdue or max(probe_s, now_s) < max(poll.due_s, now_s):
+        if poll is None or overdue or max(probe_s, now_s) + probe.probe_takes_s <= poll.due_s:
             return probe_s, probe
         return poll.due_s, poll
 

@@ -1,5 +1,7 @@
 """The commands of a device file."""
 
+from pydantic import Field
+
 from hardware.catalogue.modbus import Register
 from hardware.catalogue.table import Name, Table
 
@@ -10,5 +12,5 @@ class Command(Table):
     name: Name
     unit: str = "1"
     range: tuple[float, float] | None = None
-    register_: Register | None = None
+    register_: Register | None = Field(default=None, alias="register")
     read_back: bool = True
