@@ -40,13 +40,16 @@ class Recorder:
         self.readings: list[tuple[str, Reading]] = []
         self.states: list[tuple[str, str, str]] = []
         self.counts: Counter[tuple[str, str]] = Counter()
+        self.cursors: dict[tuple[str, str], dict[int, int]] = {}  # as the outbox keeps them
         self._news = asyncio.Event()
 
     def take(
         self, thing: str, readings: Sequence[Reading], *, lane: str = "bulk", origin: Origin | None = None
     ) -> None:
         """Keep the readings."""
-        assert readings, "an empty take without an origin"
+        assert readings or origin, "an empty take without an origin"
+        if origin:
+            self.cursors.setdefault((origin.sender, origin.lane), {})[origin.epoch] = origin.seq
         self.readings += [(thing, each) for each in readings]
         self._news.set()
 
