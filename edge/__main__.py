@@ -1,4 +1,4 @@
-"""kerb edge: run a gateway, check its config, or enrol it at a hub."""
+"""kerb edge: run a gateway, check its config, enrol it at a hub, or have it carry out a command."""
 
 import argparse
 import asyncio
@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.command_socket import SOCKET, send
 from edge.config import Config, load_config
 from edge.enrol import enrol
 from edge.errors import EdgeError
+from runtime.command_line import RequestError, add_arguments, print_result, request_of
 from runtime.process import port_in_use
 from runtime.toml import TomlFileError
 
@@ -40,12 +42,16 @@ def main() -> int:
         if options.command == "check":
             print(describe(config))
             return 0
+        if options.command == "command":
+            request = request_of(options)
+            socket = config.path(config.gateway.data) / SOCKET
+            return print_result(asyncio.run(send(socket, request, timeout_s=options.expires)))
         if port_in_use(config.page.host, config.page.port):
             raise EdgeError(f"port {config.page.port} is in use; give another one as page.port in {options.config}")
         from edge.gateway import Gateway  # noqa: PLC0415 - its links take a second to import; the others need none
 
         return asyncio.run(_run(Gateway(config)))
-    except (TomlFileError, EdgeError) as error:
+    except (TomlFileError, EdgeError, RequestError) as error:
         print(f"kerb edge: {error}", file=sys.stderr)
         return 2
 
@@ -53,9 +59,15 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="kerb edge", description="The Kerb gateway.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for command, text in (("run", "run the gateway"), ("check", "say what the gateway would do with this config")):
+    for command, text in (
+        ("run", "run the gateway"),
+        ("check", "say what the gateway would do with this config"),
+        ("command", "have the running gateway carry out a command"),
+    ):
         sub = commands.add_parser(command, help=text)
         sub.add_argument("config", type=Path)
+        if command == "command":
+            add_arguments(sub)
     sub = commands.add_parser(
         "enrol", help="get the gateway's certificate from a hub, with a token of `kerb hub enrol`"
     )
@@ -92,6 +104,8 @@ def describe(config: Config) -> str:
             metrics = ", ".join(f"{name} [{metric.unit}]" for name, metric in model.metrics.items())
             lines.append(f"  {device.thing}: {model.device.name.en} {model.device.model} {device.address}".rstrip())
             lines.append(f"    reads {metrics}")
+            if model.commands:
+                lines.append(f"    takes {', '.join(model.commands)}")
     return "\n".join(lines)
 
 

@@ -7,6 +7,9 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 from edge.clock import SteadyClock
+from edge.command_file import CommandFile
+from edge.command_socket import SOCKET, CommandSocket
+from edge.commands import Commands
 from edge.config import AnyLink, Config
 from edge.errors import ConfigError
 from edge.links.base import Link, Surroundings
@@ -34,11 +37,17 @@ class Gateway:
         self.outbox = Outbox(self._file, commit_ms=config.outbox.commit_ms)
         models = {device.thing: device.declared for _, device in config.devices()}
         self.pipeline = Pipeline(self.outbox, models, clock=self.clock)
-        self.uplink = self._make_uplink()
-        parts: dict[str, Callable[[], Coroutine[object, object, None]]] = {"uplink": self.uplink.run}
+        links = {}
+        parts: dict[str, Callable[[], Coroutine[object, object, None]]] = {}
         for declared in config.links:
             link = self._make_link(declared)
+            links.update(dict.fromkeys((device.thing for device in declared.devices), link))
             parts[f"link {link.name}"] = link.run
+        self._command_file = CommandFile(data / "commands.db")
+        self.commands = Commands(links, models, self._command_file, clock=self.clock)
+        self.uplink = self._make_uplink()
+        socket = CommandSocket(data / SOCKET, self.commands)
+        parts |= {"uplink": self.uplink.run, "commands": self.commands.run, "local commands": socket.run}
         self.supervisor = Supervisor(parts)
         self.page = Page(config, self.pipeline, self.outbox, self.uplink.state, self.supervisor)
 
@@ -52,6 +61,8 @@ class Gateway:
                 tasks.create_task(systemd.keep_alive(), name="watchdog")
         finally:
             self._file.close()
+            self.commands.close()
+            self._command_file.close()
 
     def _make_uplink(self) -> Uplink:
         gateway = self.config.gateway
@@ -64,6 +75,7 @@ class Gateway:
             broker=broker,
             outbox=self.outbox,
             pipeline=self.pipeline,
+            commands=self.commands,
             clock=self.clock,
         )
 

@@ -1,4 +1,4 @@
-"""The hub's command line: python -m hub {run,ingest,web,enrol,revoke}."""
+"""The hub's command line: python -m hub {run,ingest,web,enrol,revoke,command}."""
 
 import argparse
 import asyncio
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hub import enrolment
 from hub.errors import SetupError
+from runtime.command_line import RequestError, add_arguments, print_result, request_of
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -20,8 +21,10 @@ def _parser() -> argparse.ArgumentParser:
     page = commands.add_parser("web", help="run the web API and the live page alone")
     enrol = commands.add_parser("enrol", help="print a one-time token by which a gateway enrols")
     revoke = commands.add_parser("revoke", help="let a gateway in no longer, from now on")
-    for command in (enrol, revoke):
+    tell = commands.add_parser("command", help="tell a gateway to carry out a command, and wait for how it ends")
+    for command in (enrol, revoke, tell):
         command.add_argument("gateway", help="the gateway's id")
+    add_arguments(tell)
     enrol.add_argument("--hours", type=float, default=24, help="how long the token may be used (default 24)")
     run.add_argument(
         "--name",
@@ -30,13 +33,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="HOST",
         help="a host name or address by which gateways reach the broker; may be repeated",
     )
-    for command in (run, one, page, enrol, revoke):
+    for command in (run, one, page, enrol, revoke, tell):
         command.add_argument("--data", type=Path, required=True, metavar="DIR", help="where everything is kept")
-    for command in (run, one, page):
-        command.add_argument("--host", default="127.0.0.1", help="the address to listen on, or ingest's broker")
+    for command in (run, one, page, tell):
+        command.add_argument("--host", default="127.0.0.1", help="the address to listen on, or where the broker is")
     for command in (run, page):
         command.add_argument("--port", type=int, default=8080, help="the web's TCP port (default 8080)")
-    for command in (run, one):
+    for command in (run, one, tell):
         command.add_argument("--mqtt-port", type=int, default=8883, help="the broker's TCP port (default 8883)")
     return parser
 
@@ -52,7 +55,8 @@ async def _ingest(options: argparse.Namespace) -> None:
         await task
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
+    """The exit code."""
     # Each part imports what it alone needs: NiceGUI takes a second, which `hub enrol` would only wait for.
     match options.command:
         case "run":
@@ -71,6 +75,14 @@ def _run(options: argparse.Namespace) -> None:
         case "revoke":
             enrolment.revoke(options.data, options.gateway)
             print(f"{options.gateway} is let in no longer")
+        case "command":
+            from hub import command  # noqa: PLC0415
+
+            wanted = command.send(
+                options.data, options.gateway, request_of(options), host=options.host, port=options.mqtt_port
+            )
+            return print_result(asyncio.run(wanted))
+    return 0
 
 
 def main() -> int:
@@ -79,14 +91,13 @@ def main() -> int:
     options.data = options.data.absolute()
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {options.command} %(levelname)s %(message)s")
     try:
-        _run(options)
-    except SetupError as error:
+        return _run(options)
+    except (SetupError, RequestError) as error:
         print(f"kerb hub: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"kerb hub: {error.strerror}: {error.filename or options.data}", file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":

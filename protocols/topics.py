@@ -50,6 +50,16 @@ def cursor(prefix: str, sender: str, lane: str) -> str:
     return f"{prefix}/{sender}/cursor/{lane}"
 
 
+def command(prefix: str, sender: str) -> str:
+    """Where commands to a sender and its things go."""
+    return f"{prefix}/{sender}/cmd"
+
+
+def result(prefix: str, sender: str) -> str:
+    """Where a sender says how commands ended."""
+    return f"{prefix}/{sender}/result"
+
+
 def parse(topic: str) -> "Topic":
     """The parts of one of our topics. Raises ProtocolError for any other."""
     levels = topic.split("/")

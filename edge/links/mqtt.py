@@ -11,21 +11,28 @@ import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge import config
-from edge.errors import LinkError
+from edge.errors import ActionFailed, ActionRefused, LinkError
 from edge.links.base import Attached, Clock, Intake, Origin, Surroundings
+from hardware.catalogue import Command
 from protocols import cursor, senml, topics
+from protocols.command import DONE, FAILED, Request, Result, decode_result, encode_request
 from protocols.custody import AHEAD, STORE, Header, Receiver
 from protocols.errors import DecodeError, ProtocolError
 from protocols.reading import TIME_ESTIMATED, Reading
 from runtime.broker import BrokerError, EmbeddedBroker, User
-from runtime.mqtt import Broker, Message, Session, keep_session
+from runtime.mqtt import Broker, Message, MqttError, Session, keep_session
+
+if TYPE_CHECKING:
+    from protocols.reading import Value
 
 logger = logging.getLogger(__name__)
 
 _SELF = "gateway"
 _MAX_UNIT = 32
+_RESULT_MS = 5000  # within which a device says how a command ended
 _MAX_TIME_MS = 1 << 53  # what the hub takes
 
 
@@ -66,6 +73,8 @@ class MqttLink:
         self._devices = {device.thing: device for device in devices}
         self._intake = intake
         self._clock = clock
+        self._session: Session | None = None
+        self._results: dict[tuple[str, str], asyncio.Future[Result]] = {}  # that are waited for
         self._session_id = secrets.token_hex(4)
         self._receivers: dict[tuple[str, str], Receiver] = {}
         self._headers: dict[Origin, Header] = {}  # what waits for our commit; bounded by the devices' windows
@@ -94,6 +103,30 @@ class MqttLink:
         except* BrokerError as group:
             raise LinkError(self.name, str(group.exceptions[0])) from group
 
+    async def act(self, thing: str, command: Command, value: "Value") -> "Value":
+        """Tell the device, and wait for its result; see edge.links.base.Link."""
+        session = self._session
+        if session is None:
+            raise ActionRefused(thing, "the gateway's broker is not running")
+        name = next(name for name, each in self._devices[thing].model.commands.items() if each is command)
+        key = secrets.token_hex(8)
+        request = Request(key, thing, name, None if isinstance(value, tuple) else value, self._clock() + _RESULT_MS)
+        ending: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._results[thing, key] = ending
+        try:
+            await session.publish(topics.command(topics.DEVICE, thing), encode_request(request), qos=1)
+            async with asyncio.timeout(_RESULT_MS / 1000):
+                result = await ending
+        except MqttError as error:
+            raise ActionFailed(thing, f"{error.reason}; it may have been carried out") from error
+        except TimeoutError as error:
+            raise ActionFailed(thing, "the device has not said how it ended; it may have been carried out") from error
+        finally:
+            del self._results[thing, key]
+        if result.state == DONE:
+            return result.value
+        raise (ActionFailed if result.state == FAILED else ActionRefused)(thing, result.reason or result.state)
+
     def committed(self, origins: Sequence[Origin]) -> None:
         """These packs are in the outbox: their devices may be told."""
         for origin in origins:
@@ -108,11 +141,14 @@ class MqttLink:
         await keep_session(self._login, self._serve, on_down=self._down)
 
     def _down(self, reason: str) -> None:
+        self._session = None
         for device in self._devices:
             self._intake.state(device, "offline", f"the gateway's broker: {reason}")
 
     async def _serve(self, session: Session) -> None:
+        self._session = session
         await session.subscribe("d/+/birth")
+        await session.subscribe("d/+/result")
         await session.subscribe("d/+/up/+", qos=0)
         self._to_answer.update(self._receivers)
         self._answer.set()
@@ -147,6 +183,11 @@ class MqttLink:
             self._take_birth(topic.sender, message.payload)
         elif topic.kind == "up":
             self._take_pack(topic.sender, topic.lane, message.payload)
+        elif topic.kind == "result":
+            result = decode_result(message.payload)
+            ending = self._results.get((topic.sender, result.key))
+            if ending is not None and not ending.done():
+                ending.set_result(result)
 
     def _take_birth(self, device: str, payload: bytes) -> None:
         try:

@@ -6,11 +6,13 @@ import json
 import logging
 from collections.abc import Callable
 
+from edge.commands import Commands
 from edge.outbox import Outbox, monotonic_ms
 from edge.pipeline import Pipeline
 from edge.uplink.base import UplinkState
 from hardware.catalogue import Name
 from protocols import cursor, topics
+from protocols.command import Request, Result, decode_request, encode_result
 from protocols.deflated import deflate
 from protocols.errors import ProtocolError
 from protocols.pack import encode_header
@@ -34,6 +36,7 @@ class HubUplink:
         broker: Broker,
         outbox: Outbox,
         pipeline: Pipeline,
+        commands: Commands,
         clock: Callable[[], int],
     ):
         self.state = UplinkState()
@@ -42,8 +45,12 @@ class HubUplink:
         self._broker = broker
         self._outbox = outbox
         self._pipeline = pipeline
+        self._commands = commands
+        self._results = asyncio.Event()  # set when there is a result that the hub has not been told
+        commands.told.append(lambda _: self._results.set())
         self._clock = clock
         self._hub_session: str | None = None
+        self._answers: dict[str, Result] = {}  # to be told, also of keys that were answered before
 
     async def run(self) -> None:
         """Carry packs until cancelled."""
@@ -56,12 +63,14 @@ class HubUplink:
 
     async def _serve(self, session: Session) -> None:
         await session.subscribe(f"{GATEWAY}/{self._gateway}/cursor/+")
+        await session.subscribe(topics.command(GATEWAY, self._gateway))
         await self._send_birth(session)
         await self._outbox.line_up(after_outage=self.state.sessions > 0)
         self.state.went_up()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_birth(session), name="uplink: birth")
-            tasks.create_task(self._read_cursors(session), name="uplink: cursors")
+            tasks.create_task(self._receive(session, tasks), name="uplink: cursors and commands")
+            tasks.create_task(self._tell_results(session), name="uplink: results")
             tasks.create_task(self._send_packs(session), name="uplink: packs")
 
     async def _keep_birth(self, session: Session) -> None:
@@ -113,21 +122,45 @@ class HubUplink:
             "streams": streams,
         }
 
-    async def _read_cursors(self, session: Session) -> None:
+    async def _receive(self, session: Session, tasks: asyncio.TaskGroup) -> None:
         async for message in session.messages():
             try:
                 topic = topics.parse(message.topic)
-                hub_session, stored = cursor.decode(message.payload)
+                if topic.kind == "cmd":
+                    # Not in this loop: it takes as long as the device does. Bounded by the commands' own queues.
+                    request = decode_request(message.payload)
+                    tasks.create_task(self._carry_out(request), name=f"uplink: command {request.key}")
+                else:
+                    await self._take_cursor(topic.lane, *cursor.decode(message.payload))
             except ProtocolError as error:
                 logger.warning("%s: %s", message.topic, error)
-                continue
-            sender = self._outbox.senders[topic.lane]
-            for release in sender.cursor(hub_session, stored, monotonic_ms()):
-                self._outbox.release(topic.lane, release.epoch, release.upto)
-            if self._hub_session not in (None, hub_session) and self._outbox.buffered():
-                await self._outbox.open_epoch()  # the hub was away while its broker was not
-            self._hub_session = hub_session
-            self._outbox.due.set()
+
+    async def _carry_out(self, request: Request) -> None:
+        result = await self._commands.submit(request)
+        self._answers[result.key] = result
+        self._results.set()
+
+    async def _tell_results(self, session: Session) -> None:
+        """Tell the hub how commands ended: those of this session, and those that ended while the line was down."""
+        topic = topics.result(GATEWAY, self._gateway)
+        self._results.set()
+        while True:
+            await self._results.wait()
+            self._results.clear()
+            answers = {result.key: result for result in await self._commands.untold()} | self._answers
+            for key, result in answers.items():
+                await session.publish(topic, encode_result(result), qos=1)
+                self._answers.pop(key, None)
+                await self._commands.tell(key)
+
+    async def _take_cursor(self, lane: str, hub_session: str, stored: dict[int, int]) -> None:
+        sender = self._outbox.senders[lane]
+        for release in sender.cursor(hub_session, stored, monotonic_ms()):
+            self._outbox.release(lane, release.epoch, release.upto)
+        if self._hub_session not in (None, hub_session) and self._outbox.buffered():
+            await self._outbox.open_epoch()  # the hub was away while its broker was not
+        self._hub_session = hub_session
+        self._outbox.due.set()
 
     async def _send_packs(self, session: Session) -> None:
         while True:

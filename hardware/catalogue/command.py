@@ -1,16 +1,42 @@
-"""The commands of a device file."""
+"""The commands of a device file: what the device can be told to do, with one value."""
 
-from pydantic import Field
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field, model_validator
 
 from hardware.catalogue.modbus import Register
 from hardware.catalogue.table import Name, Table
 
 
 class Command(Table):
-    """What a device can be told to do, with one value."""
+    """One of: a register or coil to write, a characteristic with its type, a frame to send.
+
+    `range` bounds the value, `states` are the only ones that there are. `frame` is text in hex, in which {value:TYPE}
+    stands for the value and the frame's check is appended; `answer` is how the device's answer must begin, in hex.
+    With `read_back` what was written is read again, where the device lets it.
+    """
 
     name: Name
     unit: str = "1"
     range: tuple[float, float] | None = None
+    states: Mapping[int, Name] | None = None
     register_: Register | None = Field(default=None, alias="register")
+    characteristic: int | None = Field(default=None, ge=0, le=0xFFFF)
+    type: Literal["uint8", "uint16", "uint32", "int8", "int16", "int32", "sfloat", "float"] = "uint8"
+    frame: str | None = None
+    answer: str | None = None
     read_back: bool = True
+
+    @model_validator(mode="after")
+    def _check(self) -> "Command":
+        targets = [self.register_, self.characteristic, self.frame]
+        if sum(target is not None for target in targets) != 1:
+            raise ValueError("needs exactly one of register, characteristic and frame")
+        if self.register_ is not None and self.register_.table not in ("coil", "holding"):
+            raise ValueError(f"a register of table {self.register_.table} cannot be written")
+        if self.range is not None and self.states is not None:
+            raise ValueError("has range and states; give one of them")
+        if self.range is not None and self.range[0] > self.range[1]:
+            raise ValueError("range is empty: its first number is greater than its second")
+        return self
