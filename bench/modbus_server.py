@@ -1,7 +1,8 @@
 """A Modbus TCP server that costs little: each unit id has the same holding registers, and no two reads are alike.
 
-`python -m bench.modbus_server --port PORT --registers COUNT`; when it is terminated it prints what it served as JSON
-an object with `requests`, `registers` (read), `writes` ({"unit/address/value": times}).
+`python -m bench.modbus_server --port PORT --registers COUNT [--faults SHARE]`; when it is terminated it prints
+what it served as a JSON object: `requests`, `registers` (read), `writes` ({"unit/address/value": times}). A fault is
+one of: the request is lost, or its answer, or the connection after it was done.
 """
 
 import argparse
@@ -22,12 +23,19 @@ _WRITES = (5, 6)
 class Served:
     """What has been asked for, over all connections."""
 
-    def __init__(self, registers: int):
+    def __init__(self, registers: int, faults: float):
         self.size = registers
+        self.faults = faults
         self._numbers = random.Random(1)  # nothing that a compressor could make use of
         self.requests = 0
         self.registers = 0
         self.writes: Counter[str] = Counter()
+
+    def fault(self) -> str:
+        """What goes wrong with the next request; empty: nothing."""
+        if not self.faults or self._numbers.random() >= self.faults:
+            return ""
+        return self._numbers.choice(("request", "answer", "connection"))
 
     def answer(self, request: bytes) -> bytes:
         """The response to one whole request."""
@@ -62,13 +70,20 @@ class _Connection(asyncio.Protocol):
             end = at + 6 + int.from_bytes(data[at + 4 : at + 6], "big")
             if len(data) < end:
                 break
-            self._transport.write(self._served.answer(data[at:end]))
+            fault = self._served.fault()
+            if fault != "request":
+                answer = self._served.answer(data[at:end])
+                if not fault:
+                    self._transport.write(answer)
+            if fault == "connection":
+                self._transport.abort()
+                return
             at = end
         self._rest = data[at:]
 
 
-async def _main(port: int, registers: int) -> None:
-    served = Served(registers)
+async def _main(port: int, registers: int, faults: float) -> None:
+    served = Served(registers, faults)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
@@ -83,5 +98,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--registers", type=int, default=100)
+    parser.add_argument("--faults", type=float, default=0.0)
     options = parser.parse_args()
-    asyncio.run(_main(options.port, options.registers))
+    asyncio.run(_main(options.port, options.registers, options.faults))
