@@ -247,7 +247,9 @@ async def test_many_silent_units_share_a_twentieth_of_the_time() -> None:
         await recorder.until(lambda: len(recorder.of("alive", "voltage")) >= begin + 12)
         elapsed_s = time.monotonic() - begin_s
         assert elapsed_s == pytest.approx(1.2, abs=0.25)
-        assert 1 <= sum(at > begin_s for at in asked) <= 1 + elapsed_s * 0.05 / 0.01, "10 ms a probe: the neighbour takes less"
+        assert 1 <= sum(at > begin_s for at in asked) <= 1 + elapsed_s * 0.05 / 0.01, (
+            "10 ms a probe: the neighbour takes less"
+        )
 
 
 async def test_a_silent_unit_does_not_cost_the_connection_of_one_that_is_polled_rarely(

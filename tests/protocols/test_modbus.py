@@ -19,7 +19,7 @@ INTEGERS = {
 
 
 def test_the_table_has_all_widths() -> None:
-    assert set(TYPES) == set(INTEGERS) | {"float32", "float64", "bool", "bits"}
+    assert set(TYPES) == set(INTEGERS) | {"bcd16", "bcd32", "float32", "float64", "bool", "bits"}
 
 
 @given(st.data(), st.sampled_from(sorted(INTEGERS)), ORDERS, ORDERS)
@@ -36,6 +36,14 @@ def test_integers_out_of_range_are_refused(type_: str) -> None:
     for value in (least - 1, most + 1):
         with pytest.raises(EncodeError):
             encode_registers(value, type_)
+
+
+@given(st.integers(0, 99_999_999), ORDERS, ORDERS)
+def test_decimal_digits_are_the_digits_of_the_registers(value: int, byte_order: str, word_order: str) -> None:
+    digits = f"{value:08d}"
+    registers = encode_registers(value, "bcd32", byte_order=byte_order, word_order=word_order)
+    assert decode_registers(registers, "bcd32", byte_order=byte_order, word_order=word_order) == value
+    assert [f"{register:04x}" for register in encode_registers(value, "bcd32")] == [digits[:4], digits[4:]]
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), ORDERS, ORDERS)

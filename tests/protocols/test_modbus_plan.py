@@ -79,41 +79,123 @@ def test_what_cannot_be_read_at_once_is_refused() -> None:
         plan_reads([(0, 4)], tcp_cost(), refused=[(2, 1)])
 
 
+# The input registers of an Eastron SDM630: float32 pairs in clusters with holes between them
+PAIRS = (*range(0x00, 0x5A, 2), *range(0x64, 0x6C, 2), *range(0xC8, 0x10E, 2), *range(0x14E, 0x16E, 2))
+
+
 def test_a_thousand_tags_of_meters_take_at_most_fifty_requests() -> None:
-    """Ten three-phase meters with 100 tags each, laid out as the Eastron SDM630 is: float32 pairs of registers, in
-    clusters with holes between them (0 to 0x58, 0x64 to 0x6A, 0xC8 to 0x10C, 0x14E to 0x17C of its input registers)."""
-    pairs = [*range(0x00, 0x5A, 2), *range(0x64, 0x6C, 2), *range(0xC8, 0x10E, 2), *range(0x14E, 0x16E, 2)]
-    meter = [(address, 2) for address in pairs][:100]
+    """Ten three-phase meters with 100 tags each, laid out as the SDM630 is: PAIRS."""
+    meter = meter_map()
     assert len(meter) == 100
     for cost in (tcp_cost(), serial_cost(9600), serial_cost(19_200)):
         assert 10 * len(plan_reads(meter, cost)) <= 50
 
 
-@given(large, st.sets(st.integers(0, 310), max_size=8), costs)
-def test_a_refusal_costs_no_neighbour_its_value(spans: list[Span], holes: set[int], cost: Cost) -> None:
-    layout = Layout(spans, cost)
-    readable = {span for span in spans if holes.isdisjoint(range(span[0], sum(span)))}
-    refusals = 0
-    for _ in range(12):
-        read: set[Span] = set()
-        refused = 0
+def test_the_layouts_of_other_makers_take_at_most_fifty_requests_too() -> None:
+    """Ten meters with 100 tags, mixed: int32 pairs in a row, of which one read may hold 50 registers, as energy
+    analysers have them; and single uint16 in eight groups of twelve or thirteen, each on a round hundred, as drives
+    and controllers do."""
+    analyser = [(address, 2) for address in range(0, 200, 2)]
+    controller = [(100 * group + at, 1) for group in range(8) for at in range(12 + group % 2)]
+    assert (len(analyser), len(controller)) == (100, 100)
+    for cost in (tcp_cost(), serial_cost(9600), serial_cost(19_200)):
+        analysers = 5 * len(plan_reads(analyser, cost, most=50))
+        assert analysers == 5 * 4
+        assert analysers + 5 * len(plan_reads(controller, cost)) <= 60
+
+
+def meter_map() -> list[Span]:
+    """The 100 tags of one meter, as in the test above."""
+    return [(address, 2) for address in PAIRS][:100]
+
+
+class Device:
+    """Refuses blocks that touch a register it does not have, and those longer than it answers at once."""
+
+    def __init__(self, holes: set[int], most: int = 125):
+        self.holes = holes
+        self.most = most
+
+    def answers(self, block: Span) -> bool:
+        return block[1] <= self.most and self.holes.isdisjoint(range(block[0], sum(block)))
+
+    def poll(self, layout: Layout, *, at_once: bool) -> tuple[list[Span], int]:
+        """(blocks answered, how many refused) of one cycle; a layout is told of answers at once or at its end."""
+        answered: list[Span] = []
+        refusals = 0
         left = list(layout.blocks)
         while left:
             block = left.pop(0)
-            if holes.isdisjoint(range(block[0], sum(block))):
-                read |= {span for span in spans if covers(block, span)}
-                layout.answered(block)
+            if self.answers(block):
+                answered.append(block)
+                if at_once:
+                    layout.answered(block)
             else:
-                refused += 1
+                refusals += 1
                 left = layout.refused(block) + left
+        if not at_once:
+            for block in answered:
+                layout.answered(block)
+        return answered, refusals
+
+
+@given(large, st.sets(st.integers(0, 310), max_size=8), st.integers(10, 125), costs, st.booleans())
+def test_a_refusal_costs_no_neighbour_its_value(
+    spans: list[Span], holes: set[int], most: int, cost: Cost, at_once: bool
+) -> None:
+    device = Device(holes, most)
+    layout = Layout(spans, cost)
+    readable = {span for span in spans if device.answers(span)}
+    for _ in range(15):
+        answered, refusals = device.poll(layout, at_once=at_once)
+        read = {span for span in spans if any(covers(block, span) for block in answered)}
         assert read == readable, "in every cycle, also in those that learn"
-        refusals += refused
-        if not refused:
+        if not refusals:
             break
     else:
         pytest.fail("it never stops asking for what it was refused")
     assert set(layout.refused_spans) == set(spans) - readable
-    assert refusals <= 8 * (len(holes) + 1) * max(1, len(spans)).bit_length() + len(spans)
+
+
+@given(large, st.sets(st.integers(0, 310), max_size=8), costs, st.booleans())
+def test_a_hole_is_found_by_halving(spans: list[Span], holes: set[int], cost: Cost, at_once: bool) -> None:
+    """For each hole at most two ways down to it, each of log2(spans) refusals; besides, what is refused in the end."""
+    layout = Layout(spans, cost)
+    refusals = sum(Device(holes).poll(layout, at_once=at_once)[1] for _ in range(15))
+    assert refusals <= 2 * len(holes) * len(spans).bit_length() + len(layout.refused_spans)
+
+
+def test_a_register_that_nobody_wants_is_blamed_alone() -> None:
+    """A meter with one illegal register in each gap between its clusters: every tag is read, and none is refused."""
+    meter = meter_map()
+    wanted = {address + at for address, count in meter for at in range(count)}
+    gaps = {address for address in range(min(wanted), max(wanted)) if {address - 1, address} - wanted == {address}}
+    assert len(gaps) == 3
+    layout = Layout(meter, serial_cost(9600))
+    counts = [Device(gaps).poll(layout, at_once=False)[1] for _ in range(6)]
+    assert sum(counts) <= 3 * len(meter).bit_length()
+    assert counts[-1] == 0
+    assert layout.refused_spans == []
+    assert len(layout.blocks) <= 5
+
+
+def test_a_device_that_takes_only_short_blocks_is_asked_for_no_longer_ones() -> None:
+    layout = Layout([(address, 1) for address in range(100)], tcp_cost())
+    device = Device(set(), most=60)
+    assert layout.blocks == [(0, 100)]
+    refusals = [device.poll(layout, at_once=False)[1] for _ in range(4)]
+    assert refusals == [1, 1, 0, 0], "once may be chance; the second time all parts are known to be there"
+    assert layout.blocks == [(0, 50), (50, 50)]
+    assert layout.refused_spans == []
+
+
+def test_a_device_put_in_the_place_of_another_is_learned_anew() -> None:
+    spans = [(address, 1) for address in range(0, 40)]
+    layout = Layout(spans, tcp_cost())
+    for holes in ({7}, {7, 20, 33}):
+        refusals = [Device(holes).poll(layout, at_once=False)[1] for _ in range(12)]
+        assert refusals[-1] == 0
+        assert layout.refused_spans == [(hole, 1) for hole in sorted(holes)]
 
 
 def test_a_device_that_refuses_but_once_loses_nothing() -> None:
