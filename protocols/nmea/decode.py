@@ -76,16 +76,12 @@ def _gga(parsed: "Sentence") -> "list[Reading]":
 
 
 def _gsv(parsed: "Sentence") -> "list[Reading]":
-    """Satellites in view, of one constellation; the count stands in each sentence of a group, and the first one tells."""
+    """Satellites in view of one constellation: the count stands in each sentence of a group, the first one tells."""
     subject = "GSV"
     fields = parsed.fields
     # Four fields a satellite, at most four of them, and since version 4.10 the signal's id.
-    if (
-        len(fields) < 3
-        or len(fields) > 20
-        or (len(fields) - 3) % 4 > 1
-        or not all([is_digits(each) for each in fields[:3]])
-    ):
+    numeric = all([is_digits(each) for each in fields[:3]])
+    if not 3 <= len(fields) <= 20 or (len(fields) - 3) % 4 > 1 or not numeric:
         raise DecodeError(subject, f"has {len(fields)} fields, or its counts are no numbers")
     sentences, number, satellites = [int(each) for each in fields[:3]]
     if not 1 <= number <= sentences <= 9 or satellites > 99:

@@ -1,6 +1,7 @@
 """The fields of NMEA 0183 sentences: numbers, angles, times.
 
-Arithmetic is in integers, so that boards with 32-bit floats give the same digits: positions are in 10^-7 degree (1.1 cm).
+Arithmetic is in integers, so that boards with 32-bit floats give the same digits: positions are in 10^-7 degree
+(1.1 cm).
 """
 
 from ..errors import DecodeError, EncodeError
