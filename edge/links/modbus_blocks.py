@@ -207,7 +207,7 @@ class Decoder:
         except DecodeError:
             value = None  # text that is none: the device's answer has no such value
         quality = GOOD if value is not None else BAD_INVALID
-        if value is not None and not _within(field.metric, value):
+        if value is not None and not field.metric.takes(value):
             value, quality = None, BAD_RANGE
         return reading(field.name, value, field.metric.unit, quality, time_ms)
 
@@ -246,15 +246,6 @@ def _ranges(fields: Sequence[Field]) -> "tuple[NDArray[np.float64], NDArray[np.f
         return None
     ranges = [field.metric.range or (-np.inf, np.inf) for field in fields]
     return np.array([low for low, _ in ranges]), np.array([high for _, high in ranges])
-
-
-def _within(metric: Metric, value: "Value") -> bool:
-    if metric.states is not None:
-        return value in metric.states
-    if metric.range is None or isinstance(value, (str, bool)):
-        return True
-    assert isinstance(value, (int, float))
-    return metric.range[0] <= value <= metric.range[1]
 
 
 def decode(register: Register, registers: Sequence[int], model: Modbus) -> "Value":

@@ -1,24 +1,29 @@
-"""The serial link: one device that talks by itself over a serial port, as a GPS receiver does (NMEA 0183)."""
+"""The serial link: one device on a serial port that talks by itself, as a GPS receiver does, or when it is asked."""
 
 import asyncio
 import os
 import termios
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 import serial
 
 from edge import config
-from edge.errors import DeviceError, LinkError
+from edge.errors import ActionFailed, ActionRefused, DeviceError, LinkError
 from edge.links.backoff import Backoff
 from edge.links.base import Attached, Clock, Intake, Surroundings
 from edge.links.condition import Condition
-from edge.links.nmea_lines import NmeaLines
-from protocols.errors import ChecksumError, DecodeError
-from protocols.nmea import decode, parse
-from protocols.reading import BAD_TIMEOUT
+from edge.links.serial_command import encoded
+from edge.links.serial_talk import Talk, talk_of
+from hardware.catalogue import Command
+from protocols.reading import BAD_TIMEOUT, Reading
 
+if TYPE_CHECKING:
+    from protocols.reading import Value
+
+ANSWER_S = 2.0  # within which a device answers a command
 MOST_CHUNKS = 64  # more than the parser ever lets pile up; when it is full the oldest bytes are dropped
 
 
@@ -72,7 +77,7 @@ def make_link(declared: config.SerialLink, surroundings: Surroundings) -> "Seria
 class SerialLink:
     """One device on one port. The port is opened again whenever it ends, so a by-id path survives unplugging.
 
-    A device from which no whole sentence comes for `silence_s` is offline.
+    A device from which no whole sentence or frame comes for `silence_s` is offline.
     Raises DeviceError at construction for a model that does not talk over a serial port.
     """
 
@@ -98,10 +103,9 @@ class SerialLink:
         self._silence_s = silence_s
         self._backoff = backoff or Backoff(first_s=0.25, most_s=5.0)
         self._condition = Condition(device, intake)
-        self._metrics: dict[str, set[str]] = {}  # sentence type -> the metrics that are taken from it
-        for metric, declared in device.model.metrics.items():
-            if declared.sentence is not None:
-                self._metrics.setdefault(declared.sentence, set()).add(metric)
+        self._fd: int | None = None  # of the open port
+        self._awaited: tuple[bytes, asyncio.Future[None]] | None = None  # how the answer to a command begins
+        self._acting = asyncio.Lock()
 
     async def run(self) -> None:
         """Serve the port until cancelled; when it ends or cannot be opened, try again, ever less often."""
@@ -118,7 +122,14 @@ class SerialLink:
     def _opened(self) -> Iterator[int]:
         """The port's file descriptor, non-blocking, with what was waiting in it thrown away. Raises LinkError."""
         try:
-            port = serial.Serial(self._port, self._serial.baud, timeout=0, exclusive=True)
+            port = serial.Serial(
+                self._port,
+                self._serial.baud,
+                parity=self._serial.parity[0].upper(),
+                stopbits=self._serial.stop_bits,
+                timeout=0,
+                exclusive=True,
+            )
         except (OSError, ValueError, termios.error) as error:
             raise LinkError(self.name, f"cannot open {self._port}: {error}") from error
         try:
@@ -126,11 +137,38 @@ class SerialLink:
         finally:
             port.close()
 
+    async def act(self, thing: str, command: Command, value: "Value") -> "Value":
+        """Send a command's frame; see edge.links.base.Link."""
+        if command.frame is None:
+            raise ActionRefused(thing, "the command sends no frame")
+        frame = encoded(thing, command, value, self._serial)
+        async with self._acting:
+            if self._fd is None:
+                raise ActionRefused(thing, f"{self._port} is not open")
+            answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            if command.answer is not None:
+                self._awaited = (bytes.fromhex(command.answer), answer)
+            try:
+                if os.write(self._fd, frame) != len(frame):
+                    raise ActionFailed(thing, "the port took a part of it only")
+                if command.answer is not None:
+                    async with asyncio.timeout(ANSWER_S):
+                        await answer
+            except TimeoutError as error:
+                raise ActionFailed(thing, f"no answer within {ANSWER_S:g} s; it may have been carried out") from error
+            except OSError as error:
+                raise ActionFailed(thing, f"{error}; it may have been carried out") from error
+            finally:
+                self._awaited = None
+        return None
+
     async def _listen(self, fd: int) -> None:
         loop = asyncio.get_running_loop()
         line = _Line(fd, self._clock)
-        lines = NmeaLines()
+        talk = talk_of(self._device.model)
         loop.add_reader(fd, line.on_readable)
+        self._fd = fd
+        asking = asyncio.create_task(self._ask(fd), name=f"{self.name}: ask") if self._serial.request else None
         heard_s = loop.time()
         try:
             while True:
@@ -138,43 +176,52 @@ class SerialLink:
                     async with asyncio.timeout_at(heard_s + self._silence_s):
                         chunks = await line.next()
                 except TimeoutError:
-                    self._gone(f"no sentence for {self._silence_s:g} s")
+                    self._gone(f"no sentence or frame for {self._silence_s:g} s")
                     heard_s = loop.time()
                     continue
-                whole = [self._sentence(each, time_ms) for time_ms, chunk in chunks for each in lines.feed(chunk)]
-                if any(whole):
+                if any([self._heard(talk, chunk, time_ms) for time_ms, chunk in chunks]):
                     heard_s = loop.time()
                     self._backoff.reset()
                     self._condition.online()
-                self._count(lines, line)
+                self._count(talk, line)
         except OSError as error:
             raise LinkError(self.name, f"{self._port}: {error}") from error
         finally:
+            self._fd = None
+            if asking is not None:
+                asking.cancel()
             loop.remove_reader(fd)
 
-    def _sentence(self, text: bytes, time_ms: int) -> bool:
-        """Take one sentence's readings; whether it was whole."""
-        try:
-            sentence = parse(text)
-            wanted = self._metrics.get(sentence.type)
-            readings = decode(sentence) if wanted else []
-        except ChecksumError:
-            self._intake.count("checksum_errors", self._device.thing)
-            return False
-        except DecodeError:
-            self._intake.count("decode_errors", self._device.thing)
-            return False
-        self._condition.heard([each._replace(time_ms=time_ms) for each in readings if wanted and each.metric in wanted])
-        return True
+    async def _ask(self, fd: int) -> None:
+        """Send the request of a device that speaks only when asked; a port that has ended is noticed by its reader."""
+        request = bytes.fromhex(self._serial.request or "")
+        with suppress(OSError):
+            while True:
+                os.write(fd, request)
+                await asyncio.sleep(self._serial.period_ms / 1000)
+
+    def _heard(self, talk: Talk, chunk: bytes, time_ms: int) -> bool:
+        """Take what came; whether something of it was whole."""
+        found = talk.feed(chunk)
+        for raw, readings in found:
+            if self._awaited is not None and raw.startswith(self._awaited[0]) and not self._awaited[1].done():
+                self._awaited[1].set_result(None)
+            elif readings:
+                self._condition.heard([_at(each, time_ms) for each in readings])
+        return bool(found)
 
     def _gone(self, reason: str) -> None:
         self._condition.failed(self._device.model.metrics, BAD_TIMEOUT, self._clock())
         self._condition.gone(reason)
 
-    def _count(self, lines: NmeaLines, line: _Line) -> None:
-        for counter, by in (+lines.counts).items():
+    def _count(self, talk: Talk, line: _Line) -> None:
+        for counter, by in (+talk.counts).items():
             self._intake.count(counter, self._device.thing, by)
-        lines.counts.clear()
+        talk.counts.clear()
         if line.overruns:
             self._intake.count("overruns", self._device.thing, line.overruns)
             line.overruns = 0
+
+
+def _at(each: Reading, time_ms: int) -> Reading:
+    return each._replace(time_ms=time_ms)

@@ -3,21 +3,25 @@
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from hardware.catalogue.ble import Ble
 from hardware.catalogue.command import Command
 from hardware.catalogue.modbus import Group, Modbus, Register
-from hardware.catalogue.serial import Serial
+from hardware.catalogue.serial import Serial, SerialField
 from hardware.catalogue.table import Id, Name, Table
+from protocols.reading import to_float
 from runtime.toml import TomlFileError, load_toml
 
 __all__ = [
     "DEVICES", "Ble", "Command", "Device", "DeviceModel", "Example", "Group", "Metric", "Modbus", "Name", "Register",
-    "Serial", "Simulation", "catalogue", "load_device", "with_own",
+    "Serial", "SerialField", "Simulation", "catalogue", "load_device", "with_own",
 ]  # fmt: skip
+
+if TYPE_CHECKING:
+    from protocols.reading import Value
 
 DEVICES = Path(__file__).parent.parent / "devices"
 
@@ -47,8 +51,17 @@ class Metric(Table):
     states: Mapping[int, Name] | None = None
     register_: Register | None = Field(default=None, alias="register")
     sentence: str | None = None
+    field: SerialField | None = None
     deadband: float | None = Field(default=None, ge=0)
     sim: Simulation | None = None
+
+    def takes(self, value: "Value") -> bool:
+        """Whether it is a value that the device can measure, or a state that there is."""
+        if self.states is not None:
+            return value in self.states
+        if self.range is None or isinstance(value, (str, bool)) or value is None:
+            return True
+        return self.range[0] <= to_float(value) <= self.range[1]
 
 
 class Device(Table):
@@ -92,8 +105,8 @@ def load_device(path: Path) -> DeviceModel:
     for name, metric in model.metrics.items():
         if model.device.link == "modbus" and metric.register_ is None:
             raise TomlFileError(path, None, f"metrics.{name}.register", "is missing")
-        if model.device.link == "serial" and metric.sentence is None:
-            raise TomlFileError(path, None, f"metrics.{name}.sentence", "is missing")
+        if model.serial is not None and (problem := model.serial.field_problem(metric.field, metric.sentence)):
+            raise TomlFileError(path, None, f"metrics.{name}", problem)
     for number, example in enumerate(model.examples):
         if example.metric not in model.metrics:
             raise TomlFileError(path, None, f"examples.{number}.metric", f"{example.metric} is no metric of this model")

@@ -102,7 +102,8 @@ class Layout:
     """The spans wanted of one table of one device, and which registers it has refused.
 
     What is known of a refusal is an interval: somewhere in it is a register that the device does not have. It shrinks
-    as parts of it are answered. `blocks` is the plan; `refused_spans` are those that cannot be read.
+    as parts of it are answered. `blocks` is the plan; `refused_spans` are those that cannot be read. A block that is
+    refused although all its parts have been answered is longer than the device takes: later ones are shorter.
     """
 
     def __init__(self, spans: "Iterable[Span]", cost: "Cost", *, most: int = 125):
@@ -111,6 +112,7 @@ class Layout:
         self._most = most
         self._refused: "list[Span]" = []
         self._answered: set[int] = set()
+        self._longest = 0  # block that was answered
         self.blocks = plan_reads(self._spans, cost, most=most)
         self.refused_spans: "list[Span]" = []
 
@@ -119,6 +121,8 @@ class Layout:
 
         There are none when the block is a single span: that one cannot be read.
         """
+        if self._answered.issuperset(range(block[0], sum(block))):
+            self._contradicted(block)
         self._refused = self._narrowed(self._refused + [block])
         self._plan()
         return _halves([span for span in self._spans if _contains_any(block[0], sum(block), [span])], block)
@@ -126,8 +130,17 @@ class Layout:
     def answered(self, block: "Span") -> None:
         """The device answered this block: all its registers are there. Of use after a refusal only."""
         self._answered.update(range(block[0], sum(block)))
+        self._longest = max(self._longest, block[1])
         self._refused = self._narrowed(self._refused)
         self._plan()
+
+    def _contradicted(self, block: "Span") -> None:
+        """It is the length that the device refuses; or, where it has answered longer ones, it is another device now."""
+        shorter = max([self._longest] + [count for at, count in self._spans if (at, count) not in self.refused_spans])
+        if shorter < block[1]:
+            self._most = shorter
+        else:
+            self._answered.difference_update(range(block[0], sum(block)))
 
     def _plan(self) -> None:
         self.refused_spans = [span for span in self._spans if _contains_any(span[0], sum(span), self._refused)]

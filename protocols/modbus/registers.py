@@ -1,4 +1,4 @@
-"""What Modbus registers hold: integers, floats, bits and text over 16-bit registers.
+"""What Modbus registers hold: integers, floats, decimal digits, bits and text over 16-bit registers.
 
 Source: MODBUS Application Protocol Specification V1.1b3, section 4.2 (a register travels high byte first). How wider
 values spread over registers is each maker's choice: `word_order` "big" has the most significant register first,
@@ -30,6 +30,8 @@ TYPES = {
     "int32": (2, "signed", 32),
     "uint64": (4, "unsigned", 64),
     "int64": (4, "signed", 64),
+    "bcd16": (1, "decimal", 16),  # a decimal digit in every four bits
+    "bcd32": (2, "decimal", 32),
     "float32": (2, ">f", 32),
     "float64": (4, ">d", 64),
 }
@@ -78,13 +80,15 @@ def decode_registers(
         start, mask = _bit_field(type_, bit, width, DecodeError)
         field = data[0] << 8 | data[1]
         field = field >> start & mask
-        return bool(field) if type_ == "bool" else _scaled(field, scale, offset)
+        return bool(field) if type_ == "bool" else scaled(field, scale, offset)
     _no_bit(type_, bit, DecodeError)
     if kind[0] == ">":
         number = struct.unpack(kind, data)[0]
         if not math.isfinite(number):
             return None
-        return _scaled(number, scale, offset)
+        return scaled(number, scale, offset)
+    if kind == "decimal":
+        return scaled(_digits(type_, data), scale, offset)
     if kind.endswith("high"):
         data = data[:1]
     elif kind.endswith("low"):
@@ -92,7 +96,7 @@ def decode_registers(
     raw = int.from_bytes(data, "big")
     if kind.startswith("signed") and data[0] & 0x80:
         raw -= 1 << (8 * len(data))
-    return _scaled(raw, scale, offset)
+    return scaled(raw, scale, offset)
 
 
 def encode_registers(
@@ -127,8 +131,8 @@ def _reordered(data: bytes, byte_order: str, word_order: str) -> bytes:
     return b"".join(words)
 
 
-def _scaled(raw: "int | float", scale: float, offset: float) -> "int | float":
-    """Divides where the scale is one over a whole number, since 3 / 10 is 0.3 and 3 * 0.1 is not."""
+def scaled(raw: "int | float", scale: float, offset: float) -> "int | float":
+    """raw * scale + offset. Divides where the scale is one over a whole number, since 3 / 10 is 0.3 and 3 * 0.1 is not."""
     if scale == 1 and offset == 0:
         return raw
     divisor = round(1 / scale) if scale else 0
@@ -175,13 +179,24 @@ def _number_bytes(raw: "bool | int | float | str | None", type_: str, bit: "int 
     if kind == "bits":
         shift, most = _bit_field(type_, bit, width, EncodeError)
         least = 0
+    elif kind == "decimal":
+        least, most = 0, 10 ** (bits // 4) - 1
     elif kind.startswith("signed"):
         least, most = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     else:
         least, most = 0, (1 << bits) - 1
     if not least <= whole <= most:
         raise EncodeError(subject, f"{raw!r} is out of range")
+    if kind == "decimal":
+        whole = int(str(whole), 16)
     return ((whole & ((1 << bits) - 1)) << shift).to_bytes(2 * registers, "big")
+
+
+def _digits(type_: str, data: bytes) -> int:
+    try:
+        return int(data.hex())
+    except ValueError:
+        raise DecodeError("modbus " + type_, "holds four bits that are no decimal digit") from None
 
 
 def _text(type_: str, data: bytes) -> str:

@@ -182,7 +182,7 @@ async def test_a_receiver_that_falls_silent_is_offline(tmp_path: Path) -> None:
         async with linked(port.link, silence_s=0.2) as recorder:
             await opened(port, recorder)
             await recorder.until(lambda: "offline" in recorder.states_of("gps"))
-            assert recorder.states[-1] == ("gps", "offline", "no sentence for 0.2 s")
+            assert recorder.states[-1] == ("gps", "offline", "no sentence or frame for 0.2 s")
             assert Counter(each.metric for each in recorder.bad("gps")) == dict.fromkeys(METRICS, 1)
             port.write(RMC)
             await recorder.until(lambda: recorder.states[-1][1] == "online")

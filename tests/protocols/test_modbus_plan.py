@@ -91,21 +91,17 @@ def test_a_thousand_tags_of_meters_take_at_most_fifty_requests() -> None:
         assert 10 * len(plan_reads(meter, cost)) <= 50
 
 
-def test_the_layouts_of_other_makers_take_at_most_fifty_requests_too() -> None:
-    """Ten meters with 100 tags, mixed: int32 pairs in a row, of which one read may hold 50 registers, as energy
-    analysers have them; and single uint16 in eight groups of twelve or thirteen, each on a round hundred, as drives
-    and controllers do."""
+def test_meters_that_answer_few_registers_at_once_take_at_most_fifty_requests_too() -> None:
+    """Half of the ten meters are energy analysers: int32 pairs without gaps, of which one read may hold 50 registers."""
     analyser = [(address, 2) for address in range(0, 200, 2)]
-    controller = [(100 * group + at, 1) for group in range(8) for at in range(12 + group % 2)]
-    assert (len(analyser), len(controller)) == (100, 100)
     for cost in (tcp_cost(), serial_cost(9600), serial_cost(19_200)):
-        analysers = 5 * len(plan_reads(analyser, cost, most=50))
-        assert analysers == 5 * 4
-        assert analysers + 5 * len(plan_reads(controller, cost)) <= 60
+        blocks = plan_reads(analyser, cost, most=50)
+        assert blocks == [(0, 50), (50, 50), (100, 50), (150, 50)]
+        assert 5 * len(plan_reads(meter_map(), cost)) + 5 * len(blocks) <= 50
 
 
 def meter_map() -> list[Span]:
-    """The 100 tags of one meter, as in the test above."""
+    """The first 100 of PAIRS."""
     return [(address, 2) for address in PAIRS][:100]
 
 
