@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hardware.catalogue.ble import Ble
 from hardware.catalogue.command import Command
@@ -55,6 +55,16 @@ class Metric(Table):
     deadband: float | None = Field(default=None, ge=0)
     sim: Simulation | None = None
 
+    @model_validator(mode="after")
+    def _check(self) -> "Metric":
+        if self.range is not None and self.range[0] > self.range[1]:
+            raise ValueError("range is empty: its first number is greater than its second")
+        if self.states is not None and self.range is not None:
+            raise ValueError("has range and states; give one of them")
+        if self.states is not None and self.register_ is not None and not self.register_.is_plain_whole:
+            raise ValueError("states are for whole numbers, without scale and offset")
+        return self
+
     def takes(self, value: "Value") -> bool:
         """Whether it is a value that the device can measure, or a state that there is."""
         if self.states is not None:
@@ -95,6 +105,10 @@ class DeviceModel(Table):
     examples: tuple[Example, ...] = ()
 
 
+# What a command of a device on each link writes or sends; to one of our own over MQTT anything may be said.
+_TARGETS = {"modbus": "register_", "ble": "characteristic", "serial": "frame"}
+
+
 def load_device(path: Path) -> DeviceModel:
     """One file's model. Raises TomlFileError with file, line, key and reason."""
     model = load_toml(path, DeviceModel)
@@ -105,8 +119,15 @@ def load_device(path: Path) -> DeviceModel:
     for name, metric in model.metrics.items():
         if model.device.link == "modbus" and metric.register_ is None:
             raise TomlFileError(path, None, f"metrics.{name}.register", "is missing")
+        if metric.group is not None and (model.modbus is None or metric.group not in model.modbus.groups):
+            raise TomlFileError(path, None, f"metrics.{name}.group", f"there is no group {metric.group}")
         if model.serial is not None and (problem := model.serial.field_problem(metric.field, metric.sentence)):
             raise TomlFileError(path, None, f"metrics.{name}", problem)
+    for name, command in model.commands.items():
+        if (target := _TARGETS.get(model.device.link)) and getattr(command, target) is None:
+            raise TomlFileError(
+                path, None, f"commands.{name}", f"needs {target.rstrip('_')} on a {model.device.link} link"
+            )
     for number, example in enumerate(model.examples):
         if example.metric not in model.metrics:
             raise TomlFileError(path, None, f"examples.{number}.metric", f"{example.metric} is no metric of this model")

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hardware.catalogue.table import Table
+from protocols.errors import DecodeError
+from protocols.modbus import register_count
 
 
 class Register(Table):
@@ -21,6 +23,34 @@ class Register(Table):
     width: int = Field(default=1, ge=1, le=16)
     scale: float = 1.0
     offset: float = 0.0
+
+    @property
+    def count(self) -> int:
+        """How many registers, or bits, it takes."""
+        return 1 if self.table in ("coil", "discrete") else register_count(self.type)
+
+    @property
+    def is_plain_whole(self) -> bool:
+        """Whether its readings are the whole numbers that it holds."""
+        return not self.type.startswith(("float", "string")) and (self.scale, self.offset) == (1, 0)
+
+    @model_validator(mode="after")
+    def _check(self) -> "Register":
+        try:
+            count = self.count
+        except DecodeError as error:
+            raise ValueError(error.reason) from error
+        if self.address + count > 0x10000:
+            raise ValueError(f"{self.type} at {self.address} ends beyond the last register, 65535")
+        if self.type not in ("bool", "bits") and (self.bit is not None or self.width != 1):
+            raise ValueError(f"{self.type} has no bits to pick from; the types for that are bool and bits")
+        if self.width != 1 and self.type == "bool":
+            raise ValueError("a bool is one bit wide; the type for several is bits")
+        if (self.bit or 0) + self.width > 16:
+            raise ValueError(f"{self.width} bits from bit {self.bit or 0} are not within a register")
+        if self.scale == 0:
+            raise ValueError("scale must not be 0")
+        return self
 
 
 class Group(Table):

@@ -132,7 +132,7 @@ def _reordered(data: bytes, byte_order: str, word_order: str) -> bytes:
 
 
 def scaled(raw: "int | float", scale: float, offset: float) -> "int | float":
-    """raw * scale + offset. Divides where the scale is one over a whole number, since 3 / 10 is 0.3 and 3 * 0.1 is not."""
+    """raw * scale + offset. Divides where the scale is one over a whole number: 3 / 10 is 0.3, and 3 * 0.1 is not."""
     if scale == 1 and offset == 0:
         return raw
     divisor = round(1 / scale) if scale else 0

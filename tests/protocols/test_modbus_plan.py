@@ -92,7 +92,7 @@ def test_a_thousand_tags_of_meters_take_at_most_fifty_requests() -> None:
 
 
 def test_meters_that_answer_few_registers_at_once_take_at_most_fifty_requests_too() -> None:
-    """Half of the ten meters are energy analysers: int32 pairs without gaps, of which one read may hold 50 registers."""
+    """Half of the meters are energy analysers: int32 pairs without gaps, of which one read may hold 50 registers."""
     analyser = [(address, 2) for address in range(0, 200, 2)]
     for cost in (tcp_cost(), serial_cost(9600), serial_cost(19_200)):
         blocks = plan_reads(analyser, cost, most=50)
