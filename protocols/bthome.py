@@ -178,17 +178,16 @@ def _number(number: "Number", value: bytes) -> "Reading":
     if number.most is not None and raw > number.most:
         return reading(number.metric, None, number.unit, BAD_RANGE)
     scaled = raw * number.step
-    return reading(
-        number.metric, DecimalFraction(scaled, number.exponent) if number.exponent else scaled, number.unit
-    )
+    return reading(number.metric, DecimalFraction(scaled, number.exponent) if number.exponent else scaled, number.unit)
 
 
 def _object(item: "Reading") -> bytes:
-    """The object of a reading: the first of the table that carries it exactly."""
+    """The object of a reading: the first that carries it exactly, and if there is one, with its decimal places."""
     for kind, metric in STATES.items():
         if metric == item.metric and (item.value is True or item.value is False):
             return bytes([kind, 1 if item.value else 0])
-    for kind in sorted(NUMBERS):
+    places = item.value.exponent if isinstance(item.value, DecimalFraction) else 0
+    for _, kind in sorted([(number.exponent != places, kind) for kind, number in NUMBERS.items()]):
         number = NUMBERS[kind]
         if (number.metric, number.unit) == (item.metric, item.unit):
             raw = _raw(number, item.value)

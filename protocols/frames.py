@@ -14,7 +14,7 @@ from .modbus.registers import scaled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NamedTuple
+    from typing import Literal, NamedTuple
 
     class FrameFormat(NamedTuple):
         """How frames look.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         most: int
         check: str
         check_from: int
-        check_order: str
+        check_order: Literal["big", "little"]
 
 else:
     FrameFormat = namedtuple("FrameFormat", ("start", "end", "length", "most", "check", "check_from", "check_order"))

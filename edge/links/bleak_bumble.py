@@ -5,6 +5,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -22,7 +23,10 @@ from bumble.device import Advertisement, Connection, Device, Peer
 from bumble.gatt import GATT_CLIENT_CHARACTERISTIC_CONFIGURATION_DESCRIPTOR
 from bumble.gatt_client import CharacteristicProxy
 
-from edge.links.hci import COMMAND_S, HciAdapter, bleak_errors, finish
+from edge.links.bleak_errors import finish
+from edge.links.bumble_errors import bleak_errors
+from edge.links.hci import HciAdapter
+from edge.links.initiator import COMMAND_S
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +37,20 @@ _SERVICE_LISTS = {
     _Types.INCOMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS: 16,
     _Types.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS: 16,
 }
-_NOTIFY, _INDICATE = (
-    b"\x01\x00",
-    b"\x02\x00",
-)  # the client characteristic configuration, 3.3.3.3 of the core's GATT part
+# The client characteristic configuration: Core Specification, volume 3, part G, 3.3.3.3.
+_NOTIFY, _INDICATE = b"\x01\x00", b"\x02\x00"
 _ATT_HEADER = 3  # opcode and handle of a write command
 _PAIRING_S = 30.0  # the Security Manager's own timeout
 _MTU = 247  # what fits one link-layer packet with data length extension
+
+
+@asynccontextmanager
+async def opened(transport: str, bonds: Path | None) -> AsyncIterator[HciAdapter]:
+    """The adapter, powered on. Raises BleakError."""
+    async with AsyncExitStack() as stack:
+        with bleak_errors(transport):
+            adapter = await stack.enter_async_context(HciAdapter(transport=transport, bonds=bonds))
+        yield adapter
 
 
 def backends(adapter: HciAdapter) -> tuple[type[BaseBleakScanner], type[BaseBleakClient]]:
@@ -73,7 +84,7 @@ class _Scanner(BaseBleakScanner):
     async def stop(self) -> None:
         device = self.adapter.device
         device.remove_listener(Device.EVENT_ADVERTISEMENT, self._heard)
-        if self.adapter.lost.done():
+        if self.adapter.closed:
             return
         with bleak_errors("ending the scan"):
             async with asyncio.timeout(COMMAND_S):
@@ -150,6 +161,7 @@ class _Client(BaseBleakClient):
             raise BleakDeviceNotFoundError(self.address, "this backend connects to what its scanner has found")
         self._peer: hci.Address = address_or_ble_device.details
         self._name = address_or_ble_device.name or self.address.replace(":", "-")
+        self._wanted: set[str] | None = options.get("services")
         self._connection: Connection | None = None
         self._inboxes: dict[int, _Inbox] = {}
 
@@ -174,7 +186,8 @@ class _Client(BaseBleakClient):
     async def connect(self, pair: bool, **_options: Any) -> None:
         if self._connection is not None:
             raise BleakError("already connected")
-        self._connection = await self.adapter.connect(self._peer, timeout_s=self._timeout)
+        with bleak_errors("connecting"):
+            self._connection = await self.adapter.connect(self._peer, timeout_s=self._timeout)
         self._connection.on(Connection.EVENT_DISCONNECTION, self._gone)
         async with AsyncExitStack() as undo:
             undo.push_async_callback(lambda: finish(self.disconnect(), f"disconnecting {self.address}"))
@@ -186,7 +199,7 @@ class _Client(BaseBleakClient):
             undo.pop_all()
 
     async def disconnect(self) -> None:
-        if self._connection is None or self.adapter.lost.done():
+        if self._connection is None or self.adapter.closed:
             return
         with bleak_errors("disconnecting"):
             async with asyncio.timeout(COMMAND_S):
@@ -270,7 +283,7 @@ class _Client(BaseBleakClient):
             self._disconnected_callback()
 
     async def _discovered(self, peer: Peer) -> BleakGATTServiceCollection:
-        """Everything the peer has, in bleak's terms; every characteristic gets its inbox."""
+        """What the peer has of the services wanted, in bleak's terms; every characteristic gets its inbox."""
         try:
             await peer.request_mtu(_MTU)
         except core.ProtocolError as error:
@@ -278,6 +291,8 @@ class _Client(BaseBleakClient):
         found = BleakGATTServiceCollection()
         for service in await peer.discover_services():
             ours = BleakGATTService(service, service.handle, _uuid_text(service.uuid.to_bytes()))
+            if self._wanted is not None and ours.uuid not in self._wanted:
+                continue
             found.add_service(ours)
             for characteristic in await peer.discover_characteristics(service=service):
                 found.add_characteristic(self._characteristic(peer, ours, characteristic))

@@ -15,16 +15,18 @@ from contextlib import suppress
 from typing import NamedTuple, cast
 
 from bumble import hci, ll
-from bumble.controller import Controller
+from bumble.controller import Connection, Controller
 from bumble.core import InvalidArgumentError, InvalidPacketError
 from bumble.link import LocalLink
 from bumble.transport.common import PacketParser
 
 from hardware.catalogue import catalogue
-from hardware.sim.ble_peripherals import Cuff, Oximeter, Peripheral, Setting
+from hardware.sim.ble_devices import Cuff, Oximeter
+from hardware.sim.ble_peripherals import Peripheral, Setting
 
 log = logging.getLogger(__name__)
 
+ESTABLISHED_S = 0.2  # six connection intervals
 MOST_UNSENT = 1 << 20  # bytes for a host that does not read; it is cut off then
 
 
@@ -43,11 +45,15 @@ DEMO = {
 
 
 class Dongle(Controller):
-    """The gateway's virtual controller, with what bumble's leaves out: a reset that resets, a cancel that cancels."""
+    """The gateway's virtual controller, with what bumble's leaves out: a reset that resets, a cancel that cancels, and
+    a filter accept list."""
+
+    accepted: frozenset[hci.Address] = frozenset()
 
     def reset(self) -> None:
         """Forget the host: connections end as if it had gone out of range."""
         self.le_scan_enable = False
+        self.accepted = frozenset()
         self.pending_le_connection = None
         for connection in self.le_connections.values():
             with suppress(InvalidArgumentError):  # the peer has left the link altogether
@@ -58,6 +64,53 @@ class Dongle(Controller):
         """Core specification, volume 4, part E, 7.3.2."""
         self.reset()
         return hci.HCI_StatusReturnParameters(hci.HCI_ErrorCode.SUCCESS)
+
+    def on_hci_le_clear_filter_accept_list_command(
+        self, _command: hci.HCI_LE_Clear_Filter_Accept_List_Command
+    ) -> hci.HCI_StatusReturnParameters:
+        """Core specification, volume 4, part E, 7.8.15."""
+        return self._accept(frozenset())
+
+    def on_hci_le_add_device_to_filter_accept_list_command(
+        self, command: hci.HCI_LE_Add_Device_To_Filter_Accept_List_Command
+    ) -> hci.HCI_StatusReturnParameters:
+        """7.8.16."""
+        if len(self.accepted) >= self.filter_accept_list_size:
+            return hci.HCI_StatusReturnParameters(hci.HCI_ErrorCode.MEMORY_CAPACITY_EXCEEDED_ERROR)
+        return self._accept(self.accepted | {command.address})
+
+    def on_hci_le_remove_device_from_filter_accept_list_command(
+        self, command: hci.HCI_LE_Remove_Device_From_Filter_Accept_List_Command
+    ) -> hci.HCI_StatusReturnParameters:
+        """7.8.17."""
+        return self._accept(self.accepted - {command.address})
+
+    def _accept(self, addresses: frozenset[hci.Address]) -> hci.HCI_StatusReturnParameters:
+        if self.pending_le_connection and self.pending_le_connection.initiator_filter_policy:
+            return hci.HCI_StatusReturnParameters(hci.HCI_ErrorCode.COMMAND_DISALLOWED_ERROR)
+        self.accepted = addresses
+        return hci.HCI_StatusReturnParameters(hci.HCI_ErrorCode.SUCCESS)
+
+    def on_advertising_pdu(self, pdu: ll.AdvInd | ll.AdvExtInd) -> None:
+        """With a filter policy, who advertises and is on the list is the peer of the connection that is wanted."""
+        pending = self.pending_le_connection
+        if pending and pending.initiator_filter_policy:
+            wanted = pdu.advertiser_address in self.accepted and pdu.advertiser_address not in self.le_connections
+            pending.peer_address = pdu.advertiser_address if wanted else hci.Address.ANY
+        super().on_advertising_pdu(pdu)
+
+    def create_le_connection(self, peer_address: hci.Address) -> None:
+        """Volume 6, part B, 4.5.2: a connection whose peer is not there within six intervals was never established."""
+        super().create_le_connection(peer_address)
+        if connection := self.le_connections.get(peer_address):
+            asyncio.get_running_loop().call_later(ESTABLISHED_S, self._must_be_there, connection)
+
+    def _must_be_there(self, connection: Connection) -> None:
+        if self.link is None or self.le_connections.get(connection.peer_address) is not connection:
+            return
+        peer = self.link.find_le_controller(connection.peer_address)
+        if peer is None or self.random_address not in peer.le_connections:
+            self.on_le_disconnected(connection, hci.HCI_ErrorCode.CONNECTION_FAILED_TO_BE_ESTABLISHED_ERROR)
 
     def on_hci_le_create_connection_cancel_command(
         self, _command: hci.HCI_LE_Create_Connection_Cancel_Command

@@ -1,13 +1,13 @@
-"""Simulated Bluetooth health devices: a GATT server each, on a virtual controller, made from the device's file."""
+"""A simulated Bluetooth device: a GATT server on a virtual controller, made from the device's file."""
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random
 from time import monotonic
+from typing import Any
 
 from bumble.att import Attribute
 from bumble.controller import Controller
@@ -17,12 +17,15 @@ from bumble.gatt import (
     GATT_BATTERY_LEVEL_CHARACTERISTIC,
     GATT_BATTERY_SERVICE,
     GATT_CLIENT_CHARACTERISTIC_CONFIGURATION_DESCRIPTOR,
+    GATT_CURRENT_TIME_CHARACTERISTIC,
+    GATT_CURRENT_TIME_SERVICE,
     GATT_DEVICE_INFORMATION_SERVICE,
     GATT_FIRMWARE_REVISION_STRING_CHARACTERISTIC,
     GATT_MANUFACTURER_NAME_STRING_CHARACTERISTIC,
     GATT_MODEL_NUMBER_STRING_CHARACTERISTIC,
     GATT_SERIAL_NUMBER_STRING_CHARACTERISTIC,
     Characteristic,
+    CharacteristicValue,
     Descriptor,
     Service,
 )
@@ -34,13 +37,14 @@ from bumble.pairing import PairingConfig, PairingDelegate
 from hardware.catalogue import Ble, DeviceModel
 from hardware.sim.signal import value_at
 from protocols import gatt
-from protocols.reading import Reading, reading
+from protocols.reading import DecimalFraction, Reading, reading
 
 ADVERTISING_MS = 100.0
 BATTERY_PERCENT = 87
+_DATE_TIME = "%Y-%m-%dT%H:%M:%S"
 SETUP_S = 30.0  # a central that has not subscribed by then is sent away
 
-_Bytes = Characteristic[bytes]
+Bytes = Characteristic[bytes]  # a characteristic whose value is bytes
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class Peripheral(ABC):
     """One device. `run` powers it on and serves until cancelled; what it says comes from its model's `sim` tables."""
 
     delivery: Characteristic.Properties  # how the profile delivers measurements
+    has_clock = False  # whether it has the Current Time service
+    places = 0  # decimal places of what it measures
 
     def __init__(self, model: DeviceModel, setting: Setting):
         if model.ble is None:
@@ -65,6 +71,7 @@ class Peripheral(ABC):
         self.model = model
         self.setting = setting
         self.connection: Connection | None = None
+        self.clock_off = timedelta()  # by how much its clock is before the setting's
         self._ble: Ble = model.ble
         self._start_s = monotonic()
         self._controller = Controller(model.device.model, link=setting.link)
@@ -75,9 +82,10 @@ class Peripheral(ABC):
         self.measurement = self._characteristic(self._ble.characteristics[0])
         self.device.add_services(
             [
-                Service(UUID.from_16_bits(self._ble.service), [self.measurement]),
+                Service(UUID.from_16_bits(self._ble.service), [self.measurement, *self.more_characteristics()]),
                 Service(GATT_BATTERY_SERVICE, [_battery()]),
                 Service(GATT_DEVICE_INFORMATION_SERVICE, _information(model, setting.address)),
+                *([Service(GATT_CURRENT_TIME_SERVICE, [self._current_time()])] if self.has_clock else []),
             ]
         )
         self._here, self._gone, self._subscribed = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -99,14 +107,24 @@ class Peripheral(ABC):
     async def serve(self) -> None:
         """What the device does all day."""
 
+    def more_characteristics(self) -> "list[Bytes]":
+        """What the service has beside the measurement."""
+        return []
+
+    def now(self) -> str:
+        """What its clock shows."""
+        return (self.setting.clock() + self.clock_off).strftime(_DATE_TIME)
+
     def measured(self, metrics: Iterable[str]) -> list[Reading]:
-        """The metrics now, in whole numbers as these devices give them."""
+        """The metrics now, with as many decimal places as the device has."""
         at_s = monotonic() - self._start_s
         found = []
         for name in metrics:
             metric = self.model.metrics[name]
             assert metric.sim, f"{name} has no sim table"
-            found.append(reading(name, round(value_at(metric.sim, at_s, self.setting.random)), metric.unit))
+            scaled = round(value_at(metric.sim, at_s, self.setting.random) * 10**self.places)
+            value = DecimalFraction(scaled, -self.places) if self.places else scaled
+            found.append(reading(name, value, metric.unit))
         return found
 
     async def advertise(self) -> None:
@@ -127,7 +145,7 @@ class Peripheral(ABC):
             advertising_interval_min=ADVERTISING_MS,
             advertising_interval_max=ADVERTISING_MS,
         )
-        _stay_cancelled()
+        stay_cancelled()
 
     async def disconnect(self) -> None:
         """End the connection, if there is one."""
@@ -147,6 +165,10 @@ class Peripheral(ABC):
             wanted.cancel()
         return self.connection is not None and self._subscribed.is_set()
 
+    async def until_subscribed(self) -> None:
+        """Wait until a central has subscribed to the measurements."""
+        await self._subscribed.wait()
+
     async def gone_within(self, seconds: float) -> bool:
         """Whether the central went away within that time."""
         try:
@@ -156,9 +178,29 @@ class Peripheral(ABC):
             return False
         return True
 
-    def _characteristic(self, uuid16: int) -> _Bytes:
+    def _current_time(self) -> Bytes:
+        def read(_connection: Connection) -> bytes:
+            day = reading("day_of_week", 0, "")
+            fraction = reading("second_fraction", DecimalFraction(0, -8), "s")
+            return gatt.encode(gatt.CURRENT_TIME, [reading("device_time", self.now(), ""), day, fraction])
+
+        def write(_connection: Connection, value: bytes) -> None:
+            shown = str(gatt.decode(gatt.CURRENT_TIME, value)[0].value)
+            self.clock_off = datetime.strptime(shown, _DATE_TIME) - self.setting.clock()
+
+        permissions = Attribute.Permissions.READABLE | Attribute.Permissions.WRITEABLE
+        properties = Characteristic.Properties.READ | Characteristic.Properties.WRITE
+        value = CharacteristicValue(read=read, write=write)
+        return Characteristic(GATT_CURRENT_TIME_CHARACTERISTIC, properties, permissions, value)
+
+    def _characteristic(self, uuid16: int) -> Bytes:
         """The measurement characteristic; subscribing to it needs an encrypted link, as the profiles say."""
-        characteristic = _Bytes(UUID.from_16_bits(uuid16), self.delivery, Attribute.Permissions(0), b"")
+        return self.subscribable(uuid16, self.delivery)
+
+    def subscribable(self, uuid16: int, delivery: Characteristic.Properties, value: Any = b"") -> Bytes:
+        """A characteristic whose subscription needs what the profile says."""
+        writable = Attribute.Permissions.WRITEABLE if delivery & Characteristic.Properties.WRITE else 0
+        characteristic = Bytes(UUID.from_16_bits(uuid16), delivery, Attribute.Permissions(writable), value)
         permissions = Attribute.Permissions
         needs = permissions.WRITE_REQUIRES_ENCRYPTION if self._ble.bond else permissions(0)
         characteristic.descriptors = (
@@ -189,98 +231,7 @@ class Peripheral(ABC):
             self._subscribed.clear()
 
 
-class Cuff(Peripheral):
-    """A blood-pressure cuff: measures every period, and is on the air only while it has measurements to hand over.
-
-    One that was not confirmed is kept and comes again at the next connection. Holds 100; the oldest is dropped.
-    """
-
-    delivery = Characteristic.Properties.INDICATE
-    linger_s = 1.0  # connected with nothing left to say
-
-    def __init__(self, model: DeviceModel, setting: Setting):
-        super().__init__(model, setting)
-        self.records: deque[bytes] = deque(maxlen=100)
-        self.confirmed = 0
-        self._measured = asyncio.Event()
-
-    def store(self, record: bytes) -> None:
-        """Keep a measurement characteristic's bytes to be handed over."""
-        self.records.append(record)
-        self._measured.set()
-
-    async def serve(self) -> None:
-        """Measure, and hand over."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._measure(), name=f"{self.model.device.model}: measure")
-            group.create_task(self._hand_over(), name=f"{self.model.device.model}: hand over")
-
-    async def _measure(self) -> None:
-        while True:
-            readings = self.measured(("systolic", "diastolic", "mean_arterial_pressure", "pulse_rate"))
-            readings.append(reading("device_time", self.setting.clock().strftime("%Y-%m-%dT%H:%M:%S"), ""))
-            readings.append(reading("irregular_pulse", False, ""))
-            self.store(gatt.encode(gatt.BLOOD_PRESSURE_MEASUREMENT, readings))
-            await asyncio.sleep(self.setting.period_s)
-
-    async def _hand_over(self) -> None:
-        while True:
-            await self._measured.wait()
-            if await self.subscribed():
-                await self._indicate_all()
-            await self.disconnect()
-            _stay_cancelled()
-
-    async def _indicate_all(self) -> None:
-        while self.records and self.connection and self._subscribed.is_set():
-            record = self.records[0]
-            if not await self._confirmed(self.connection, record):
-                return
-            self.confirmed += 1
-            if self.records[0] is record:  # else it was dropped for a newer one meanwhile
-                self.records.popleft()
-            if not self.records:
-                self._measured.clear()
-                await self.gone_within(self.linger_s)
-
-    async def _confirmed(self, connection: Connection, record: bytes) -> bool:
-        indication = self.device.indicate_subscriber(connection, self.measurement, record)
-        try:
-            await connection.cancel_on_disconnection(indication)
-        except TimeoutError:
-            return False
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            return False  # bumble cancelled it: the link went first
-        _stay_cancelled()
-        return True
-
-
-class Oximeter(Peripheral):
-    """A pulse oximeter: stays connected and notifies every period."""
-
-    delivery = Characteristic.Properties.NOTIFY
-
-    def sample(self) -> bytes:
-        """The continuous measurement characteristic's bytes now."""
-        readings = self.measured(("oxygen_saturation", "pulse_rate"))
-        return gatt.encode(gatt.PLX_CONTINUOUS_MEASUREMENT, readings)
-
-    async def serve(self) -> None:
-        """Notify whoever connects."""
-        while True:
-            if await self.subscribed():
-                while self.connection:
-                    await self.device.notify_subscriber(self.connection, self.measurement, self.sample())
-                    _stay_cancelled()
-                    await self.gone_within(self.setting.period_s)
-            await self.disconnect()
-            _stay_cancelled()
-
-
-def _stay_cancelled() -> None:
+def stay_cancelled() -> None:
     """Make good a cancellation that Python 3.11's wait_for, which bumble uses, lost because a result came with it."""
     task = asyncio.current_task()
     if task and task.cancelling():
@@ -293,11 +244,11 @@ def _just_works(_connection: Connection) -> PairingConfig:
     return PairingConfig(sc=True, mitm=False, bonding=True, delegate=delegate)
 
 
-def _battery() -> _Bytes:
+def _battery() -> Bytes:
     return _readable(GATT_BATTERY_LEVEL_CHARACTERISTIC, bytes([BATTERY_PERCENT]))
 
 
-def _information(model: DeviceModel, address: str) -> list[_Bytes]:
+def _information(model: DeviceModel, address: str) -> list[Bytes]:
     texts = (
         (GATT_MANUFACTURER_NAME_STRING_CHARACTERISTIC, model.device.maker),
         (GATT_MODEL_NUMBER_STRING_CHARACTERISTIC, model.device.model),
@@ -307,5 +258,5 @@ def _information(model: DeviceModel, address: str) -> list[_Bytes]:
     return [_readable(uuid, text.encode()) for uuid, text in texts]
 
 
-def _readable(uuid: UUID, value: bytes) -> _Bytes:
-    return _Bytes(uuid, Characteristic.Properties.READ, Attribute.Permissions.READABLE, value)
+def _readable(uuid: UUID, value: bytes) -> Bytes:
+    return Bytes(uuid, Characteristic.Properties.READ, Attribute.Permissions.READABLE, value)

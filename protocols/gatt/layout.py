@@ -20,7 +20,7 @@ class Layout:
         name: str,
         flag_size: int,
         parts: "tuple[Part, ...]",
-        doubts: "tuple[tuple[str, bool, int, tuple[str, ...]], ...]" = (),
+        doubts: "tuple[tuple[str, bool | str, int, tuple[str, ...]], ...]" = (),
     ):
         self.name = name
         self._flag_size = flag_size
@@ -74,7 +74,7 @@ class Layout:
 
     def _doubted(self, readings: "list[Reading]") -> "list[Reading]":
         for metric, value, quality, doubtful in self._doubts:
-            if any(item.metric == metric and item.value is value for item in readings):
+            if any(item.metric == metric and item.value == value for item in readings):
                 readings = [
                     reading(item.metric, item.value, item.unit, max(item.quality, quality))
                     if item.metric in doubtful

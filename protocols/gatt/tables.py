@@ -112,6 +112,11 @@ SAMPLE_SITES = (
     (15, "not_available"),
 )
 
+_STRIP_FAULTS = (
+    "sensor_malfunction", "sample_too_small", "strip_insertion_error", "strip_type_incorrect", "strip_pulled_too_soon",
+    "device_fault",
+)  # fmt: skip
+
 GLUCOSE = Layout(
     "glucose measurement",
     1,
@@ -145,6 +150,12 @@ GLUCOSE = Layout(
         ),
         Flag("context_follows", 4),
     ),
+    # What a meter measures of its control solution is nobody's blood.
+    doubts=(
+        ("sample_type", "control_solution", BAD_INVALID, ("glucose",)),
+        ("sample_site", "control_solution", BAD_INVALID, ("glucose",)),
+    )
+    + tuple([(fault, True, UNCERTAIN, ("glucose",)) for fault in _STRIP_FAULTS]),
 )
 
 CARBOHYDRATES = (

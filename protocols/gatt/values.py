@@ -136,8 +136,10 @@ class MedicalFloat:
         if value is None:
             value = POSITIVE_INFINITY if quality == BAD_RANGE else NAN
         elif self._shift:
-            mantissa, exponent = value if isinstance(value, DecimalFraction) else (value, 0)
-            value = DecimalFraction(mantissa, exponent - self._shift)
+            if isinstance(value, DecimalFraction):
+                value = DecimalFraction(value.mantissa, value.exponent - self._shift)
+            elif isinstance(value, int) and not isinstance(value, bool):
+                value = DecimalFraction(value, -self._shift)
         return self._to_word(value).to_bytes(self.size, "little")
 
 

@@ -13,7 +13,8 @@ from edge.links.base import Attached
 from edge.links.ble import BleLink
 from hardware.catalogue import DeviceModel, catalogue
 from hardware.sim.ble import Dongle, open_dongle
-from hardware.sim.ble_peripherals import Cuff, Oximeter, Peripheral, Setting
+from hardware.sim.ble_devices import Cuff, Oximeter
+from hardware.sim.ble_peripherals import Peripheral, Setting
 from tests.edge.recorder import Recorder
 
 NOW_MS = 1_790_000_000_000  # 2026-09-21T14:13:20Z

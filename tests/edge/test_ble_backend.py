@@ -10,7 +10,8 @@ from bleak.exc import BleakError, BleakGATTProtocolError, BleakGATTProtocolError
 from bumble.core import BaseBumbleError
 from bumble.device import Connection
 
-from edge.links.bleak_bumble import backends, bleak_errors
+from edge.links.bleak_bumble import backends
+from edge.links.bumble_errors import bleak_errors
 from edge.links.hci import HciAdapter
 from tests.edge.ble_room import (
     CUFF,

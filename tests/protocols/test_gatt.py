@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from protocols import gatt
 from protocols.errors import DecodeError, EncodeError, TruncatedError
-from protocols.gatt import racp
+from protocols.gatt import racp, units
 from protocols.reading import BAD_INVALID, BAD_RANGE, UNCERTAIN, DecimalFraction, Reading, reading
 
 UUIDS = [
-    0x2A37, 0x2A1C, 0x2A35, 0x2A18, 0x2A5E, 0x2A5F, 0x2A9D, 0x2A9C, 0x2AA7, 0x2A52, 0x2A2B, 0x2A19,
+    0x2A37, 0x2A1C, 0x2A35, 0x2A18, 0x2A34, 0x2A08, 0x2A5E, 0x2A5F, 0x2A9D, 0x2A9C, 0x2AA7, 0x2A52, 0x2A2B, 0x2A19,
     0x2A29, 0x2A24, 0x2A25, 0x2A26,
 ]  # fmt: skip
 
@@ -44,6 +44,7 @@ REST_OF_DATE = st.tuples(*(st.integers(0, most) for most in (12, 31, 23, 59, 59)
 DATES = st.tuples(YEARS, REST_OF_DATE).map(b"".join)
 # Where random bytes hardly ever make a whole characteristic, they are drawn by its shape.
 SHAPES = {
+    0x2A08: DATES,
     0x2A18: st.tuples(st.binary(min_size=3, max_size=3), DATES, st.binary(max_size=7)).map(b"".join),
     0x2A2B: st.tuples(DATES, st.integers(0, 7).map(lambda day: bytes([day])), st.binary(min_size=2, max_size=2)).map(
         b"".join
@@ -64,7 +65,7 @@ SHAPES = {
 def test_what_decodes_comes_back(uuid: int) -> None:
     seen = 0
 
-    @given(SHAPES.get(uuid, st.binary(min_size=1, max_size=40)))
+    @given(SHAPES.get(uuid, st.binary(min_size=20, max_size=40)))
     def check(data: bytes) -> None:
         nonlocal seen
         readings = accepted(uuid, data)
@@ -127,3 +128,27 @@ def test_racp_request() -> None:
 
 def test_a_simulated_scale_needs_no_more_than_its_weight() -> None:
     assert gatt.encode(0x2A9D, [reading("weight", DecimalFraction(703, -1), "kg")]).hex() == "00ec36"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "to", "want"),
+    [
+        (99, "mg/dL", "mmol/L", DecimalFraction(55, -1)),  # 99 / 18.0156 = 5.495
+        (DecimalFraction(55, -1), "mmol/L", "mg/dL", 99),  # 99.09
+        (DecimalFraction(184, -1), "kPa", "mm[Hg]", 138),  # 138.01
+        (11, "kPa", "mm[Hg]", 83),  # 82.51: never coarser than 1
+        (DecimalFraction(997, -1), "[degF]", "Cel", DecimalFraction(376, -1)),  # 37.61
+        (DecimalFraction(-400, -1), "[degF]", "Cel", DecimalFraction(-400, -1)),
+        (DecimalFraction(15500, -2), "[lb_av]", "kg", DecimalFraction(7031, -2)),  # 70.307
+        (DecimalFraction(689, -1), "[in_i]", "m", DecimalFraction(1750, -3)),  # 1.75006
+        (120, "mm[Hg]", "mm[Hg]", 120),
+        (DecimalFraction(2, 1), "kPa", "mm[Hg]", 150),  # 20 kPa are 150.01 mmHg
+    ],
+)
+def test_units_that_a_person_may_set(value: int | DecimalFraction, unit: str, to: str, want: object) -> None:
+    assert units.converts(unit, to)
+    assert units.convert(value, unit, to) == want
+
+
+def test_units_that_do_not_go_together() -> None:
+    assert not units.converts("%", "kg")

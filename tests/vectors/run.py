@@ -23,7 +23,7 @@ from collections import namedtuple
 from protocols import bthome, cbor, cursor, gatt, ieee11073, modbus, nmea, pack, senml
 from protocols.custody import Header, Receiver, Sender
 from protocols.errors import ChecksumError, DecodeError, ProtocolError
-from protocols.gatt import cgm
+from protocols.gatt import cgm, units
 from protocols.reading import GOOD, QUALITY_NAMES, DecimalFraction, Reading, quality_name, reading
 
 # decode(input, args) -> value; encode(value, args) -> input, or None; step: characters of input that a cut takes, or 0
@@ -48,6 +48,10 @@ def _bthome_decode(text, args):
         return bytes.fromhex(plain_text)
 
     return bthome.decode(bytes.fromhex(text), unseal if "opens" in args else None)
+
+
+def _number(value):
+    return revived(value) if isinstance(value, dict) else value
 
 
 def _registers(text):
@@ -164,6 +168,7 @@ CODECS = {
     "bthome.encode": Codec(lambda value, args: bthome.encode(revived(value), **args).hex(), None, 0),
     "bthome.nonce": Codec(lambda parts, args: bthome.nonce(*[bytes.fromhex(part) for part in parts]).hex(), None, 0),
     "gatt": Codec(_gatt_decode, _gatt_encode, 2),
+    "gatt.convert": Codec(lambda value, args: units.convert(_number(value), args["unit"], args["to"]), None, 0),
     "gatt.encode": Codec(lambda value, args: _gatt_encode(revived(value), args), None, 0),
     "cgm.crc16": Codec(lambda text, args: cgm.crc16(bytes.fromhex(text)), None, 0),
     "modbus": Codec(
