@@ -1,4 +1,4 @@
-"""kerb edge: run a gateway, check its config, enrol it at a hub, or have it carry out a command."""
+"""kerb edge: run a gateway, check its config, enrol it at a hub, have it carry out a command; or look what is there."""
 
 import argparse
 import asyncio
@@ -13,6 +13,7 @@ from edge.command_socket import SOCKET, send
 from edge.config import Config, load_config
 from edge.enrol import enrol
 from edge.errors import EdgeError
+from edge.scan.arguments import add_arguments as add_scan_arguments
 from runtime.command_line import RequestError, add_arguments, print_result, request_of
 from runtime.process import port_in_use
 from runtime.toml import TomlFileError
@@ -38,6 +39,10 @@ def main() -> int:
             enrol(options.hub, token=options.token, gateway=options.id, directory=options.dir)
             print(_ENROLLED.format(gateway=options.id, directory=options.dir))
             return 0
+        if options.command == "scan":
+            from edge.scan import command_line as scan  # noqa: PLC0415 - it needs the links
+
+            return scan.run(options)
         config = load_config(options.config)
         if options.command == "check":
             print(describe(config))
@@ -68,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("config", type=Path)
         if command == "command":
             add_arguments(sub)
+    add_scan_arguments(commands.add_parser("scan", help="look what is there, and print config blocks for it"))
     sub = commands.add_parser(
         "enrol", help="get the gateway's certificate from a hub, with a token of `kerb hub enrol`"
     )

@@ -80,6 +80,11 @@ def decode(data: bytes, unseal: "Open | None" = None) -> "Advertisement":
     return Advertisement(readings, packet_id, counter, bool(info & _TRIGGERED), objects, unknown)
 
 
+def is_sealed(data: bytes) -> bool:
+    """Whether the service data is encrypted."""
+    return bool(data) and data[0] & _SEALED != 0
+
+
 def nonce(address: bytes, info: bytes, counter: bytes) -> bytes:
     """The nonce of AES-CCM. `address`: the sensor's six bytes in the order in which they are written."""
     return address + SERVICE.to_bytes(2, "little") + info + counter

@@ -55,6 +55,17 @@ class Field:
         """(address, count) in registers, or in bits for a coil or discrete input."""
         return self.register.address, 1 if is_bits(self.register.table) else register_count(self.register.type)
 
+    def reading(self, words: Sequence[int], time_ms: int, modbus: Modbus) -> Reading:
+        """The reading in its own registers, or its bit."""
+        try:
+            value = bool(words[0]) if is_bits(self.register.table) else decode(self.register, words, modbus)
+        except DecodeError:
+            value = None  # text that is none: the device's answer has no such value
+        quality = GOOD if value is not None else BAD_INVALID
+        if value is not None and not self.metric.takes(value):
+            value, quality = None, BAD_RANGE
+        return reading(self.name, value, self.metric.unit, quality, time_ms)
+
 
 def is_bits(table: str) -> bool:
     """Whether a table holds bits rather than registers."""
@@ -196,20 +207,12 @@ class Decoder:
             for numbers in self._numbers:
                 numbers.take(registers, time_ms, condition)
         if self._singles:
-            words = decode_bits(data, self._count) if self._bits else decode_words(data)
+            words = words_of(self._bits, data, self._count)
             condition.heard([self._reading(field, words, time_ms) for field in self._singles])
 
     def _reading(self, field: Field, words: Sequence[int], time_ms: int) -> Reading:
-        address, count = field.span
-        part = words[address - self._start : address - self._start + count]
-        try:
-            value = bool(part[0]) if self._bits else decode(field.register, part, self._modbus)
-        except DecodeError:
-            value = None  # text that is none: the device's answer has no such value
-        quality = GOOD if value is not None else BAD_INVALID
-        if value is not None and not field.metric.takes(value):
-            value, quality = None, BAD_RANGE
-        return reading(field.name, value, field.metric.unit, quality, time_ms)
+        first = field.span[0] - self._start
+        return field.reading(words[first : first + field.span[1]], time_ms, self._modbus)
 
 
 def tables_of(
@@ -227,6 +230,11 @@ def tables_of(
         if of_table := [field for field in fields if field.register.table == table]:
             found.append(Table(table, of_table, model.modbus, costs[is_bits(table)], make_channel))
     return found
+
+
+def words_of(bits: bool, data: bytes, count: int) -> Sequence[int]:
+    """An answer's data as so many bits or registers."""
+    return decode_bits(data, count) if bits else decode_words(data)
 
 
 def _is_number(field: Field) -> bool:

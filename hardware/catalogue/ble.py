@@ -13,7 +13,8 @@ class Ble(Table):
     """What a model has on the air: characteristics to subscribe or to read, or advertisements that say it all.
 
     service: the one that it advertises; bond: whether its profile wants a bonded link; records: how many records it
-    holds, which are fetched through its Record Access Control Point; advertises: the format of its advertisements.
+    holds, which are fetched through its Record Access Control Point; advertises: the format of its advertisements;
+    local_name: how the name that it advertises begins.
     """
 
     service: int = Field(ge=0, le=0xFFFF)
@@ -21,6 +22,7 @@ class Ble(Table):
     bond: bool = False
     records: int | None = Field(default=None, ge=1, le=0xFFFF)
     advertises: Literal["bthome"] | None = None
+    local_name: str | None = Field(default=None, min_length=3, max_length=24)
 
     @model_validator(mode="after")
     def _check(self) -> "Ble":

@@ -60,6 +60,19 @@ class Group(Table):
     phase_ms: int = Field(default=0, ge=0)
 
 
+class Fingerprint(Table):
+    """A register by which a model is known for sure: it holds one of `values`."""
+
+    register_: Register = Field(alias="register")
+    values: tuple[int, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> "Fingerprint":
+        if self.register_.table in ("coil", "discrete") or not self.register_.is_plain_whole:
+            raise ValueError("the register of a fingerprint holds a whole number, without scale and offset")
+        return self
+
+
 class Modbus(Table):
     """Defaults of a Modbus model; the gateway's config may override unit_id and period_ms.
 
@@ -73,3 +86,4 @@ class Modbus(Table):
     max_registers: int = Field(default=125, ge=1, le=125)
     max_bits: int = Field(default=2000, ge=1, le=2000)
     groups: Mapping[str, Group] = {}
+    fingerprint: Fingerprint | None = None

@@ -138,7 +138,7 @@ class Peripheral(ABC):
                             AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS,
                             self._ble.service.to_bytes(2, "little"),
                         ),
-                        (AdvertisingData.SHORTENED_LOCAL_NAME, self.model.device.model.encode()[:18]),
+                        (AdvertisingData.COMPLETE_LOCAL_NAME, self._local_name()),
                     ]
                 )
             ),
@@ -146,6 +146,11 @@ class Peripheral(ABC):
             advertising_interval_max=ADVERTISING_MS,
         )
         stay_cancelled()
+
+    def _local_name(self) -> bytes:
+        """Its model's, with a number, in what 31 bytes leave."""
+        beginning = self._ble.local_name or f"{self.model.device.model}-"
+        return beginning.encode()[:16] + self.setting.address.replace(":", "")[-4:].encode()
 
     async def disconnect(self) -> None:
         """End the connection, if there is one."""

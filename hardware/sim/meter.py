@@ -38,6 +38,7 @@ class Meter:
             if register is None or register.table not in READ.values():
                 raise ValueError(f"{model.device.model}: {name} is no register that this simulator can serve")
             self._metrics.append((register, metric.sim))
+        self._fingerprint = model.modbus.fingerprint
         self._random = Random(seed)
         self._clock = clock
         self._start_s = clock()
@@ -50,10 +51,15 @@ class Meter:
             if register.table == table
             for word in range(register_count(register.type))
         }
+        if self._fingerprint and self._fingerprint.register_.table == table:
+            places.add(self._fingerprint.register_.address)
         return sorted(places)
 
     def read(self, table: str, address: int, count: int) -> dict[int, int]:
         """The registers of all metrics that begin in the span, at this moment."""
+        known = self._fingerprint
+        if known and (table, address, count) == (known.register_.table, known.register_.address, 1):
+            return {address: known.values[0]}  # asked for alone, as meters want it whose metrics lie over it
         words: dict[int, int] = {}
         for register, simulation in self._metrics:
             if register.table != table or not address <= register.address < address + count:

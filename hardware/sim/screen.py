@@ -13,6 +13,7 @@ from rich.table import Table
 from hardware.catalogue import catalogue
 from hardware.sim.block import THINGS, Block
 from hardware.sim.report import by_thing
+from runtime.language import speaks_chinese
 
 _LINES_EVERY_S = 5.0
 _SHOWN = {  # thing -> the metric that its line shows
@@ -43,8 +44,7 @@ _WORDS = {
 
 def word(key: str, *values: object, environ: Mapping[str, str] = os.environ) -> str:
     """A text in the language of the person's locale: Chinese where it says zh, else English."""
-    locale = environ.get("LC_ALL") or environ.get("LC_MESSAGES") or environ.get("LANG") or ""
-    return _WORDS[key][locale.startswith("zh")].format(*values)
+    return _WORDS[key][speaks_chinese(environ)].format(*values)
 
 
 class Row(NamedTuple):

@@ -112,6 +112,7 @@ SDM630 = (DEVICES / "eastron-sdm630.toml").read_text(encoding="utf-8")
 PMS5003 = (DEVICES / "plantower-pms5003.toml").read_text(encoding="utf-8")
 MH_Z19B = (DEVICES / "winsen-mh-z19b.toml").read_text(encoding="utf-8")
 ADAM = (DEVICES / "advantech-adam-6060.toml").read_text(encoding="utf-8")
+EM340 = (DEVICES / "carlo-gavazzi-em340.toml").read_text(encoding="utf-8")
 NONIN = (DEVICES / "nonin-3230.toml").read_text(encoding="utf-8")
 
 
@@ -144,6 +145,8 @@ def line_with(text: str, part: str) -> int:
         (PMS5003, 'at = 12, type = "uint16"', 'at = 12, type = "uint64"', "metrics.pm2_5.field.type", "no type uint64"),
         (PMS5003, "at = 12, ", "", "metrics.pm2_5.field", "needs either at"),
         (MH_Z19B, "period_ms = 5000", "period_ms = 1", "serial.period_ms", "20"),
+        (EM340, "values = [340, 341]", "values = []", "modbus.fingerprint.values", "at least 1"),
+        (EM340, "address = 0x000B }", 'address = 11, type = "float32" }', "modbus.fingerprint", "whole number"),
         (NONIN, "service = 0x1822", "service = 0x11822", "ble.service", "65535"),
     ],
 )
