@@ -43,6 +43,7 @@ _STRINGS = {
     0x2A25: "serial_number",
     0x2A26: "firmware_revision",
 }
+CHARACTERISTICS = tuple(sorted(list(_LAYOUTS) + list(_STRINGS) + [CGM_MEASUREMENT]))
 
 
 def decode(uuid16: int, data: bytes, *, crc: bool = False) -> "list[Reading]":
