@@ -15,7 +15,8 @@ from edge.outbox import Outbox
 from edge.pipeline import Pipeline
 from edge.supervisor import Supervisor
 from edge.uplink.base import UplinkState
-from protocols.reading import quality_name, to_text
+from hardware.catalogue import Metric
+from protocols.reading import Reading, quality_name, to_text
 
 _TEXTS = {
     "en": {
@@ -97,6 +98,7 @@ class Page:
                     metric: {
                         "name": names[thing, metric].model_dump(),
                         "text": to_text(reading.value),
+                        "state": _state(state.model.metrics.get(metric), reading),
                         "unit": reading.unit,
                         "quality": quality_name(reading.quality),
                         "time_ms": reading.time_ms,
@@ -137,7 +139,7 @@ def render(status: dict[str, Any], name: dict[str, str], languages: list[str]) -
     for thing, row in status["things"].items():
         values = "".join(
             f"<div><span>{escape(' '.join(last['name'][language] for language in languages))}</span>"
-            f"<strong>{escape(last['text'] or last['quality'])} {escape(last['unit'].removeprefix('1'))}</strong></div>"
+            f"<strong>{escape(_shown(last, languages))} {escape(last['unit'].removeprefix('1'))}</strong></div>"
             for last in row["last"].values()
         )
         title = " ".join(row["name"][language] for language in languages)
@@ -158,6 +160,19 @@ def render(status: dict[str, Any], name: dict[str, str], languages: list[str]) -
         f'<p>{say("uplink")}: <b class="{state}">{say(state)}</b> {escape(line["reason"])}</p>'
         f"{_failures(status, say)}<main>{''.join(articles)}</main>"
     )
+
+
+def _state(metric: Metric | None, reading: Reading) -> dict[str, str] | None:
+    """The names of a value that is a state."""
+    states = metric.states if metric and metric.states else {}
+    value = reading.value
+    return states[value].model_dump() if isinstance(value, int) and value in states else None
+
+
+def _shown(last: dict[str, Any], languages: list[str]) -> str:
+    if last["state"]:
+        return " ".join(last["state"][language] for language in languages)
+    return str(last["text"] or last["quality"])
 
 
 def _failures(status: dict[str, Any], say: Callable[[str], str]) -> str:

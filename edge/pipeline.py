@@ -20,13 +20,14 @@ from protocols.topics import BULK, LANES, URGENT
 
 @dataclass(frozen=True)
 class Stream:
-    """The readings of one metric of one thing; `alias` stands for it in packs."""
+    """The readings of one metric of one thing; `alias` stands for it in packs, `states` names the codes it may have."""
 
     alias: int
     thing: str
     metric: str
     unit: str
     name: Name
+    states: Mapping[int, Name]
     deadband: Deadband | Slot
 
 
@@ -197,7 +198,8 @@ class Pipeline:
             # A cuff set to kPa gives its metric in another unit: another stream, and no deadband in the wrong unit.
             width = declared.deadband if declared and declared.unit == unit else None
             name = declared.name if declared else Name(en=metric, zh=metric)
-            stream = Stream(self._outbox.alias(*key), thing, metric, unit, name, Deadband(width))
+            states = declared.states if declared and declared.states else {}
+            stream = Stream(self._outbox.alias(*key), thing, metric, unit, name, states, Deadband(width))
             self._streams[key] = stream
             self.announced.set()
         return stream

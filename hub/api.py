@@ -43,6 +43,7 @@ class Stream(BaseModel):
     metric: str
     unit: str = Field(description="a UCUM code")
     name: Name
+    states: dict[int, Name] = Field(description="what the codes of an enumeration mean; empty for all else")
     stored: int = Field(description="readings stored")
     latest: Reading | None
 
@@ -120,6 +121,7 @@ def _stream(stream: StreamNow) -> Stream:
         metric=stream.metric,
         unit=stream.unit,
         name=Name(**stream.name),
+        states={code: Name(**names) for code, names in stream.states.items()},
         stored=stream.stored,
         latest=_reading(stream.latest) if stream.latest else None,
     )

@@ -41,13 +41,14 @@ class Thing(_Message):
 
 
 class Stream(_Message):
-    """What an alias stands for: one metric of one thing."""
+    """What an alias stands for: one metric of one thing. `states` names the codes that an enumeration may have."""
 
     alias: int = Field(ge=0, lt=1 << 31)
     thing: Id
     metric: Id
     unit: Text
     name: Name
+    states: dict[int, Name] = Field(default={}, max_length=256)
 
 
 class Birth(_Message):

@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from edge.commands import Commands
 from edge.outbox import Outbox, monotonic_ms
@@ -101,17 +102,21 @@ class HubUplink:
                     "reason": state.reason,
                 }
             )
-        names = {stream.alias: stream.name for stream in self._pipeline.streams}
-        streams = [
-            {
+        known = {stream.alias: stream for stream in self._pipeline.streams}
+        streams = []
+        for alias, (thing, metric, unit) in self._outbox.streams.items():
+            stream = known.get(alias)  # none for a thing that the config has no more
+            name = stream.name if stream else Name(en=metric, zh=metric)
+            told: dict[str, Any] = {
                 "alias": alias,
                 "thing": thing,
                 "metric": metric,
                 "unit": unit,
-                "name": names.get(alias, Name(en=metric, zh=metric)).model_dump(),
+                "name": name.model_dump(),
             }
-            for alias, (thing, metric, unit) in self._outbox.streams.items()
-        ]
+            if stream and stream.states:
+                told["states"] = {code: each.model_dump() for code, each in stream.states.items()}
+            streams.append(told)
         return {
             "state": "online",
             "gateway": self._gateway,

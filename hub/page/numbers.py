@@ -6,11 +6,13 @@ from hub.values import exact_text, plain
 
 
 def shown(stream: StreamNow, language: str) -> str:
-    """A stream's newest value: with its own decimals if it claims any, else with those that the metric is worth."""
+    """A stream's newest value: a state by name, a number with as many decimals as it is worth."""
     point = stream.latest
     value = plain(point.value) if point else None
     if point is None or value is None:
         return "–"
+    if isinstance(value, int) and value in stream.states:
+        return stream.states[value][language]
     if isinstance(value, bool):
         return word("true" if value else "false", language)
     if isinstance(value, str) or (point.exponent is not None and stream.metric not in ROUNDED):

@@ -1,5 +1,6 @@
 """The store's reading side: things, streams, latest values, history, custody. Each call sees one state of the store."""
 
+import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,7 @@ _NUMBER = "CASE typeof(value) WHEN 'blob' THEN value = x'01' ELSE value END"
 _USABLE = f"typeof(value) IN ('integer', 'real', 'blob') AND (quality & {~TIME_ESTIMATED}) < {BAD}"
 
 _LATEST = """
-SELECT stream.id, stream.thing, stream.metric, stream.unit, stream.name_en, stream.name_zh,
+SELECT stream.id, stream.thing, stream.metric, stream.unit, stream.name_en, stream.name_zh, stream.states,
     latest.time_ms, latest.value, latest.exponent, latest.quality, latest.backfill, coalesce(latest.stored, 0) AS stored
 FROM stream LEFT JOIN latest ON latest.stream = stream.id
 WHERE stream.announced_ms = (
@@ -49,6 +50,7 @@ class StreamNow:
     metric: str
     unit: str
     name: Mapping[str, str]
+    states: Mapping[int, Mapping[str, str]]  # of an enumeration: names by code and language
     latest: Point | None
     stored: int
 
@@ -223,7 +225,8 @@ def _thing(row: sqlite3.Row) -> ThingNow:
 
 def _stream(row: sqlite3.Row) -> StreamNow:
     latest = None if row["time_ms"] is None else _point(row)
-    return StreamNow(row["id"], row["thing"], row["metric"], row["unit"], _name(row), latest, row["stored"])
+    states = {int(code): names for code, names in json.loads(row["states"]).items()}
+    return StreamNow(row["id"], row["thing"], row["metric"], row["unit"], _name(row), states, latest, row["stored"])
 
 
 def _point(row: sqlite3.Row) -> Point:

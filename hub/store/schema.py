@@ -87,6 +87,12 @@ def readings_and_their_custody(db: Database) -> None:
             db.execute(statement)
 
 
+@migrations()
+def names_of_states(db: Database) -> None:
+    """What the codes of an enumeration mean: JSON, code -> names by language."""
+    db.execute("ALTER TABLE stream ADD COLUMN states TEXT NOT NULL DEFAULT '{}'")
+
+
 def prepare(data: Path) -> Path:
     """Make or migrate the store in this directory; several processes may do so at once. Returns the file."""
     data.mkdir(parents=True, exist_ok=True)

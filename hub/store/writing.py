@@ -1,5 +1,6 @@
 """The store's writing side: births and packs, all of a batch in one transaction."""
 
+import json
 import math
 import time
 from collections import Counter
@@ -34,9 +35,10 @@ ON CONFLICT DO UPDATE SET gateway = excluded.gateway, kind = excluded.kind, mode
 WHERE excluded.born_ms >= born_ms OR excluded.gateway = gateway
 """
 _STREAM = """
-INSERT INTO stream (thing, metric, unit, name_en, name_zh, position, announced_ms) VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET name_en = excluded.name_en, name_zh = excluded.name_zh, position = excluded.position,
-    announced_ms = excluded.announced_ms
+INSERT INTO stream (thing, metric, unit, name_en, name_zh, states, position, announced_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET name_en = excluded.name_en, name_zh = excluded.name_zh, states = excluded.states,
+    position = excluded.position, announced_ms = excluded.announced_ms
 RETURNING id
 """
 _ALIAS = "INSERT OR IGNORE INTO alias (gateway, incarnation, alias, stream) VALUES (?, ?, ?, ?)"
@@ -133,7 +135,8 @@ class Writer:
             names = (t.kind, t.model, t.maker, t.name.en, t.name.zh)
             self._db.execute(_THING, (t.id, birth.gateway, *names, t.state, t.reason, place, birth.time_ms))
         for place, s in enumerate(birth.streams):
-            named = (s.name.en, s.name.zh, place, now)
+            states = json.dumps({code: each.model_dump() for code, each in s.states.items()}, ensure_ascii=False)
+            named = (s.name.en, s.name.zh, states, place, now)
             (stream,) = self._db.execute(_STREAM, (s.thing, s.metric, s.unit, *named)).fetchone()
             known[s.alias] = (stream, s.thing)
             self._db.execute(_ALIAS, (*key, s.alias, stream))

@@ -21,6 +21,7 @@ STATUS = {
                 "voltage": {
                     "name": {"en": "Voltage", "zh": "电压"},
                     "text": "230.20",
+                    "state": None,
                     "unit": "V",
                     "quality": "good",
                     "time_ms": 0,
@@ -28,8 +29,17 @@ STATUS = {
                 "current": {
                     "name": {"en": "Current", "zh": "电流"},
                     "text": "",
+                    "state": None,
                     "unit": "A",
                     "quality": "bad: timeout",
+                    "time_ms": 0,
+                },
+                "relay": {
+                    "name": {"en": "Relay", "zh": "继电器"},
+                    "text": "1",
+                    "state": {"en": "closed", "zh": "闭合"},
+                    "unit": "1",
+                    "quality": "good",
                     "time_ms": 0,
                 },
             },
@@ -47,9 +57,9 @@ def test_the_page_in_each_language_and_in_both():
     english = render(STATUS, NAME, ["en"])
     chinese = render(STATUS, NAME, ["zh"])
     both = render(STATUS, NAME, ["en", "zh"])
-    for text in ("Energy meter", "Voltage", "230.20 V", "bad: timeout", "offline", "connection refused"):
+    for text in ("Energy meter", "Voltage", "230.20 V", "bad: timeout", "closed", "offline", "connection refused"):
         assert text in english
-    for text in ("电能表", "电压", "230.20 V", "离线", "家"):
+    for text in ("电能表", "电压", "230.20 V", "闭合", "离线", "家"):
         assert text in chinese
         assert text in both
     assert "电" not in english

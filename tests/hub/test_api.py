@@ -41,6 +41,7 @@ def test_a_thing_comes_with_its_streams_and_their_latest_values(http: httpx.Clie
         "metric": "heart_rate",
         "unit": "/min",
         "name": {"en": "Heart rate", "zh": "心率"},
+        "states": {},
         "stored": 120,
         "latest": {
             "time_ms": running_hub.now_ms,

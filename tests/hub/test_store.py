@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlite_utils import Database
 
 from hub import birth as births
 from hub.errors import BirthError, UnknownAliasError
 from hub.store.lag import bucket_of, percentile
 from hub.store.querying import Point, Querying
-from hub.store.schema import FILE, connect, prepare
+from hub.store.schema import FILE, connect, migrations, prepare
 from hub.store.writing import Writer
 from protocols.custody import Header, epoch_number
 from protocols.pack import Body, Row, decode_body, encode_body
@@ -59,6 +61,27 @@ def test_the_file_is_durable(born: Writer, data: Path) -> None:
     assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
     assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
     connection.close()
+
+
+def test_the_states_of_an_enumeration_keep_their_names(born: Writer, querying: Querying) -> None:
+    named = json.loads(birth())
+    stream = next(each for each in named["streams"] if each["metric"] == "heart_rate")
+    stream["states"] = {"3": {"en": "closed", "zh": "闭合"}, "0": {"en": "open", "zh": "断开"}}
+    with born.transaction():
+        born.write_birth(parsed(json.dumps(named).encode()))
+    states = {each.metric: each.states for each in querying.streams("wearable-1")}
+    assert states == {
+        "heart_rate": {3: {"en": "closed", "zh": "闭合"}, 0: {"en": "open", "zh": "断开"}}, "signal_quality": {},
+    }  # fmt: skip
+
+
+def test_a_store_from_before_the_states_is_migrated(tmp_path: Path) -> None:
+    connection = connect(tmp_path / FILE)
+    migrations.apply(Database(connection), stop_before="names_of_states")
+    connection.execute("INSERT INTO stream VALUES (1, 'wearable-1', 'heart_rate', '/min', 'a', 'b', 0, 0)")
+    connection.close()
+    prepare(tmp_path)
+    assert [each.states for each in Querying(tmp_path).streams("wearable-1")] == [{}]
 
 
 def test_migrations_are_applied_once(born: Writer, data: Path, querying: Querying) -> None:

@@ -59,12 +59,22 @@ def test_words_and_qualities() -> None:
     ],
 )
 def test_a_value_shows_the_decimals_it_is_worth(value: Stored, exponent: int | None, unit: str, text: str) -> None:
-    stream = StreamNow(1, "t", "m", unit, {}, Point(0, value, exponent, 0, False), 1)
+    stream = StreamNow(1, "t", "m", unit, {}, {}, Point(0, value, exponent, 0, False), 1)
     assert shown(stream, "en") == text
 
 
+@pytest.mark.parametrize(
+    ("value", "language", "text"),
+    [(0, "en", "closed"), (1, "zh", "打开"), (b"\x01", "en", "open"), (7, "en", "7"), ("1", "en", "1")],
+)
+def test_a_state_has_its_name(value: Stored, language: str, text: str) -> None:
+    states = {0: {"en": "closed", "zh": "关闭"}, 1: {"en": "open", "zh": "打开"}}
+    stream = StreamNow(1, "t", "door", "1", {}, states, Point(0, value, None, 0, False), 1)
+    assert shown(stream, language) == text
+
+
 def test_a_converted_speed_is_shown_with_what_a_person_can_use() -> None:
-    stream = StreamNow(1, "t", "speed", "m/s", {}, Point(0, 1.43998, -5, 0, False), 1)
+    stream = StreamNow(1, "t", "speed", "m/s", {}, {}, Point(0, 1.43998, -5, 0, False), 1)
     assert shown(stream, "en") == "1.4"
 
 
