@@ -52,6 +52,7 @@ def print_result(result: Result) -> int:
     if result.reason:
         text += f": {result.reason}"
     if result.value is not None:
-        text += f", reads back {to_text(result.value)}"
+        value = json.dumps(result.value) if isinstance(result.value, bool) else to_text(result.value)
+        text += f", reads back {value}"
     print(f"{text} (key {result.key})")
     return 0 if result.state == DONE else 1
