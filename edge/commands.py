@@ -16,7 +16,7 @@ from edge.command_file import CommandFile
 from edge.errors import ActionFailed, ActionRefused
 from edge.links.base import Clock, Link
 from hardware.catalogue import Command, DeviceModel
-from protocols.command import DONE, EXPIRED, FAILED, REFUSED, STARTED, Request, Result
+from protocols.command import DONE, EXPIRED, FAILED, REFUSED, STARTED, Request, Result, is_repetition
 from protocols.reading import DecimalFraction, to_float
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Commands:
         """Have it carried out, and return how it ended; a key that is known is answered as before."""
         if request.key in self._pending:
             known, ending = self._pending[request.key]
-            if known != request:
+            if not is_repetition(request, known):
                 return self._refusal(request, "its key is that of another command")
             return await asyncio.shield(ending)
         ending = asyncio.get_running_loop().create_future()
@@ -95,7 +95,7 @@ class Commands:
         """Put it on record and queue it; the result if it has ended already."""
         if found := await self._on_disk(self._file.find, request.key):
             known, result = found
-            if known != request:
+            if not is_repetition(request, known):
                 return self._refusal(request, "its key is that of another command")
             if result is not None:
                 return result

@@ -61,6 +61,11 @@ def check_step(before: str, after: str) -> None:
         raise ValueError(f"a command that is {before} cannot become {after}")
 
 
+def is_repetition(request: "Request", known: "Request") -> bool:
+    """Whether it asks for the same under the same key; it may have another expiry, and the first one counts."""
+    return request._replace(expires_ms=known.expires_ms) == known
+
+
 def encode_request(request: "Request") -> bytes:
     """The message of a request."""
     return json.dumps(

@@ -125,6 +125,7 @@ async def test_a_key_acts_once_also_after_a_restart_and_stands_for_one_command(t
         lamp.hold.set()
         first, second = await asyncio.gather(*both)
         assert first == second == await commands.submit(request())
+        assert first == await commands.submit(request()._replace(expires_ms=request().expires_ms + 60_000))
     async with running(tmp_path, lamp, clock) as commands:
         assert await commands.submit(request()) == first
         assert (await commands.submit(request(value=60))).state == REFUSED
