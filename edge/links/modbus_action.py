@@ -15,18 +15,29 @@ from protocols.modbus import (
     decode_words,
     mask_write,
     read_request,
+    read_write_registers,
     write_coil,
+    write_coils,
     write_register,
     write_registers,
 )
-from protocols.modbus.frames import ILLEGAL_FUNCTION, NO_PATH, NO_RESPONSE, READ_COILS, READ_HOLDING
+from protocols.modbus.frames import (
+    ACKNOWLEDGE,
+    DEVICE_FAILURE,
+    ILLEGAL_FUNCTION,
+    NO_PATH,
+    NO_RESPONSE,
+    READ_COILS,
+    READ_HOLDING,
+)
 
 if TYPE_CHECKING:
     from protocols.reading import Value
 
 Ask = Callable[[int, bytes], Awaitable[bytes]]  # (unit, request PDU) -> data of the answer
 
-_BRIDGE_CODES = (NO_PATH, NO_RESPONSE)
+# After any other exception surely nothing was done.
+_DOUBTFUL = (DEVICE_FAILURE, ACKNOWLEDGE, NO_PATH, NO_RESPONSE)
 
 
 class Action:
@@ -76,7 +87,7 @@ class Action:
         try:
             await self._write(ask)
         except ExceptionResponse as refusal:
-            if refusal.code not in _BRIDGE_CODES:
+            if refusal.code not in _DOUBTFUL:
                 raise ActionRefused(self._thing, f"the device says: {refusal.reason}") from refusal
             doubt = refusal.reason
         except Silence as silence:
@@ -107,19 +118,19 @@ class Action:
     async def _write(self, ask: Ask) -> None:
         address = self._register.address
         if self._register.table == "coil":
-            await ask(self._unit, write_coil(address, bool(self._words[0])))
+            on = bool(self._words[0])
+            await self._first_known(ask, [write_coil(address, on), write_coils(address, [on])])
         elif self._register.type in ("bool", "bits"):
             await self._write_bits(ask)
-        elif len(self._words) > 1:
-            await ask(self._unit, write_registers(address, self._words))
         else:
-            # A device that knows only one of the two functions has done nothing when it says so of the other.
-            try:
-                await ask(self._unit, write_register(address, self._words[0]))
-            except ExceptionResponse as refusal:
-                if refusal.code != ILLEGAL_FUNCTION:
-                    raise
-                await ask(self._unit, write_registers(address, self._words))
+            await self._write_words(ask, self._words)
+
+    async def _write_words(self, ask: Ask, words: list[int]) -> None:
+        address = self._register.address
+        writes = [write_registers(address, words), read_write_registers(address, len(words), address, words)]
+        if len(words) == 1:
+            writes.insert(0, write_register(address, words[0]))
+        await self._first_known(ask, writes)
 
     async def _write_bits(self, ask: Ask) -> None:
         """Only the bits that are the command's: by function 22, or where that is unknown by a read and a write."""
@@ -132,7 +143,18 @@ class Action:
             if refusal.code != ILLEGAL_FUNCTION:
                 raise
             (before,) = decode_words(await ask(self._unit, read_request(READ_HOLDING, address, 1)))
-            await ask(self._unit, write_register(address, before & ~mine & 0xFFFF | self._words[0]))
+            await self._write_words(ask, [before & ~mine & 0xFFFF | self._words[0]])
+
+    async def _first_known(self, ask: Ask, writes: list[bytes]) -> None:
+        """The first of these that the device knows: when it says so of a function, it has done nothing."""
+        for write in writes:
+            try:
+                await ask(self._unit, write)
+            except ExceptionResponse as refusal:
+                if refusal.code != ILLEGAL_FUNCTION or write is writes[-1]:
+                    raise
+            else:
+                return
 
     async def _read(self, ask: Ask) -> "Value":
         address = self._register.address

@@ -38,7 +38,7 @@ _MOST_READ_WRITTEN = (125, 121)  # of function 23
 _BITS = (READ_COILS, READ_DISCRETE)
 _ON, _OFF = 0xFF00, 0x0000
 
-ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE, DEVICE_FAILURE = 1, 2, 3, 4
+ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE, DEVICE_FAILURE, ACKNOWLEDGE = 1, 2, 3, 4, 5
 NO_PATH, NO_RESPONSE = 10, 11  # a bridge to a serial bus says so when the device behind it does not answer
 EXCEPTIONS = {
     1: "illegal function",

@@ -74,6 +74,7 @@ class Io:
         self.registers[10:14] = [0x4B31, 0x3233, 0x3400, 0]  # "K1234"
         self.writes: list[tuple[int, int, tuple[int, ...]]] = []
         self.unknown: set[int] = set()  # functions
+        self.refusal: int | None = None  # what every write is answered with once it is done
         self.answers = True
 
     def __call__(self, unit: int, pdu: bytes) -> bytes | None:
@@ -100,9 +101,18 @@ class Io:
         elif request.function == 22:
             keep, put = request.values
             self.registers[at] = self.registers[at] & keep | put & ~keep & 0xFFFF
+        elif request.function == 15:
+            self.coils[at:end] = request.values
+        elif request.function == 23:
+            at = request.write_address
+            self.registers[at : at + len(request.values)] = request.values
         else:
             self.registers[at:end] = request.values
-        return pdu[:5] if request.function == 16 else pdu
+        if self.refusal:
+            return exception_response(pdu[0], self.refusal)
+        if request.function == 23:
+            return read_response(23, b"".join(word.to_bytes(2, "big") for word in request.values))
+        return pdu[:5] if request.function in (15, 16) else pdu
 
 
 @asynccontextmanager
@@ -228,17 +238,36 @@ async def test_commands_write_and_read_back() -> None:
 
 async def test_a_function_that_the_device_does_not_know_is_done_by_another() -> None:
     io = Io()
-    io.unknown = {6, 22}
+    io.unknown = {6, 16, 22, 23}
     io.registers[4] = 0xFFFF
     with RtuBus(io, baud=BAUD) as bus:
         async with linked(on(bus.port)) as (recorder, link):
             await recorder.until(lambda: recorder.good("io-1", "level"))
+            for command in ("set_level", "set_gear", "set_limit"):
+                with pytest.raises(ActionRefused, match="illegal function"):
+                    await link.act("io-1", MODEL.commands[command], 5)
+            assert io.writes == []
+            io.unknown = {5, 6, 22}
             assert await link.act("io-1", MODEL.commands["set_level"], 12) == 12.0
-            with pytest.raises(ActionRefused, match="illegal function"):
-                await link.act("io-1", MODEL.commands["set_gear"], 5)
-            io.unknown = {22}
             assert await link.act("io-1", MODEL.commands["set_gear"], 5) == 5
-            assert io.registers[4] == 0xFFDF
+            assert await link.act("io-1", MODEL.commands["switch_pump"], 1) is True
+            io.unknown = {6, 16}
+            assert await link.act("io-1", MODEL.commands["set_level"], 13) == 13.0
+            assert await link.act("io-1", MODEL.commands["set_limit"], 1.5) == 1.5
+            assert io.registers[:5] == [130, 0, 0x3FC0, 0, 0xFFDF]
+            assert [function for function, _, _ in io.writes] == [16, 16, 15, 23, 23]
+
+
+@pytest.mark.parametrize("code", [4, 5])
+async def test_a_device_that_says_not_yet_or_failed_may_have_done_it(code: int) -> None:
+    io = Io()
+    io.refusal = code
+    with RtuBus(io, baud=BAUD) as bus:
+        async with linked(on(bus.port)) as (recorder, link):
+            await recorder.until(lambda: recorder.good("io-1", "level"))
+            assert await link.act("io-1", MODEL.commands["set_level"], 12) == 12.0  # as it reads back
+            with pytest.raises(ActionFailed, match="may have been carried out"):
+                await link.act("io-1", MODEL.commands["pulse"], 1)
 
 
 async def test_a_write_without_an_answer_is_not_made_again() -> None:
