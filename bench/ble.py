@@ -1,8 +1,8 @@
 """Bluetooth against virtual devices that leave at random: what it costs to have them back, and that no record is lost.
 
 The gateway's link runs here, over HCI on TCP, with the real pipeline and outbox behind it; a process of its own holds
-the dongle and the devices (bench/ble_peers.py) and takes the times there. Radio time is left out: it is all computing.
-Fields: `peripherals`, `disconnects`, `p50_s`, `p99_s`, `max_s` (from a disconnect until subscribed again),
+the dongle and the devices (bench/parts/ble_peers.py) and takes the times there. Radio time is left out: it all is
+computing. Fields: `peripherals`, `disconnects`, `p50_s`, `p99_s`, `max_s` (from a disconnect until subscribed again),
 `tasks_before` and `tasks_after` (of the link, all devices subscribed, before the first disconnect and after the last),
 `tasks_left` (when the link has ended), `adapter_return_s` (from the adapter's return until every device is subscribed
 again), `records`, `record_disconnects`, `records_missing`, `records_twice`, `records_per_s`, `seconds`.
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from bench.ble_addresses import METER, METER_MODEL, address_of
+from bench.parts.ble_addresses import METER, METER_MODEL, address_of
 from edge.clock import SteadyClock
 from edge.links.base import Attached, Intake, Origin
 from edge.links.ble import BleLink
@@ -141,7 +141,7 @@ async def _gateway(database: Path, port: int, devices: Sequence[Attached]) -> As
 async def _peers(*arguments: str) -> AsyncIterator[tuple[int, AsyncIterator[dict[str, Any]]]]:
     """The process of the devices: the port of its dongle, and what it says."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.ble_peers", *arguments,
+        sys.executable, "-m", "bench.parts.ble_peers", *arguments,
         cwd=_ROOT, stdout=asyncio.subprocess.PIPE, preexec_fn=die_with_parent,
     )  # fmt: skip
     assert process.stdout

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import rig
-from bench.receiver import percentile
+from bench.parts import rig
+from bench.parts.receiver import percentile
 from edge.command_socket import SOCKET, send
 from edge.errors import EdgeError
 from hub import logins
@@ -122,7 +122,7 @@ async def campaign(
         tasks.append(asyncio.create_task(keep_session(hub, state.listen), name="hub"))
         with ExitStack() as stack:
             arguments = ("--port", str(modbus), "--registers", str(registers), "--faults", str(faults))
-            server = rig.start(stack, "bench.modbus_server", *arguments, output=subprocess.PIPE)
+            server = rig.start(stack, "bench.parts.modbus_server", *arguments, output=subprocess.PIPE)
             gateway = rig.start(stack, "edge", "run", str(folder / "gateway.toml"), output=None)
             await asyncio.to_thread(rig.wait_online, page, devices)
             began = time.monotonic()

@@ -1,8 +1,8 @@
 """What `kerb bench ble` measures against: a dongle on a TCP port and virtual devices that leave at random, each process
 of its own. Prints lines of JSON: {"port": ...} first, what happened last.
 
-python -m bench.ble_peers storm --peripherals 20 --disconnects 1000
-python -m bench.ble_peers records --records 10000 --disconnects 100
+python -m bench.parts.ble_peers storm --peripherals 20 --disconnects 1000
+python -m bench.parts.ble_peers records --records 10000 --disconnects 100
 """
 
 import argparse
@@ -16,7 +16,7 @@ from typing import Any
 
 from bumble.link import LocalLink
 
-from bench.ble_addresses import METER, METER_MODEL, address_of
+from bench.parts.ble_addresses import METER, METER_MODEL, address_of
 from hardware.catalogue import catalogue
 from hardware.sim.ble import Dongle, HciHost, open_dongle
 from hardware.sim.ble_devices import Oximeter
@@ -28,7 +28,7 @@ PATIENCE_S = 60.0
 
 def main() -> None:
     """Run as the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m bench.ble_peers")
+    parser = argparse.ArgumentParser(prog="python -m bench.parts.ble_peers")
     parser.add_argument("what", choices=("storm", "records"))
     parser.add_argument("--peripherals", type=int, default=20)
     parser.add_argument("--disconnects", type=int, default=1000)

@@ -1,6 +1,6 @@
 """A Modbus TCP server that costs little: each unit id has the same holding registers, and no two reads are alike.
 
-`python -m bench.modbus_server --port PORT --registers COUNT [--faults SHARE]`; when it is terminated it prints
+`python -m bench.parts.modbus_server --port PORT --registers COUNT [--faults SHARE]`; when it is terminated it prints
 what it served as a JSON object: `requests`, `registers` (read), `writes` ({"unit/address/value": times}). A fault is
 one of: the request is lost, or its answer, or the connection after it was done.
 """

@@ -1,7 +1,7 @@
 """The far side of a gateway under load: takes packs, says much later that they are stored, and counts what came.
 
 It stands where the hub's ingest does, so that the gateway's cost is measured and not the hub's. It is a process of its
-own: `python -m bench.receiver DATA PORT`; it prints a JSON object when it is terminated.
+own: `python -m bench.parts.receiver DATA PORT`; it prints a JSON object when it is terminated.
 """
 
 import asyncio

@@ -20,7 +20,7 @@ from hub import logins
 from hub.authority import Authority
 from runtime.process import die_with_parent
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 GATEWAY = "bench"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _START_S = 30.0
