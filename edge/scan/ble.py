@@ -1,13 +1,13 @@
 """Finds Bluetooth devices by what they advertise."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from edge.errors import LinkError
 from edge.links.bleak_errors import RadioError
 from edge.links.bleak_radio import Heard, open_radio
-from edge.scan.found import Fit, FoundDevice, FoundLink
+from edge.scan.found import Fit, FoundDevice
 from edge.scan.search import Search
 from edge.scan.words import word
 from hardware.catalogue import Ble, DeviceModel
@@ -35,8 +35,8 @@ class _Neighbour:
         self.rssi = max(self.rssi, heard.rssi)
 
 
-async def scan_air(adapter: str, search: Search) -> list[FoundLink]:
-    """All that advertises within that time. Raises LinkError for an adapter that cannot be used."""
+async def scan_air(adapter: str, search: Search) -> None:
+    """Find all that advertises within that time. Raises LinkError for an adapter that cannot be used."""
     neighbours: dict[str, _Neighbour] = {}
 
     def heard(said: Heard) -> None:
@@ -61,13 +61,17 @@ async def scan_air(adapter: str, search: Search) -> list[FoundLink]:
                 counting.cancel()
     except RadioError as error:
         raise LinkError(adapter, error.reason) from error
-    nearest = sorted(neighbours.values(), key=lambda each: -each.rssi)
-    fits = {each.address: fits_of(each.name, each.services, each.data, search.models) for each in nearest}
+    finally:
+        search.link({"kind": "ble", "adapter": adapter}).extend(_devices(neighbours.values(), search.models))
+
+
+def _devices(neighbours: Iterable[_Neighbour], models: Mapping[str, DeviceModel]) -> list[FoundDevice]:
+    """Known ones first, each kind the nearest first."""
+    nearest = sorted(neighbours, key=lambda each: -each.rssi)
+    fits = {each.address: fits_of(each.name, each.services, each.data, models) for each in nearest}
     devices = [FoundDevice(each.address, fits[each.address], _said(each)) for each in nearest]
     known, unknown = [each for each in devices if each.fits], [each for each in devices if not each.fits]
-    if not devices:
-        return []
-    return [FoundLink({"kind": "ble", "adapter": adapter}, known + unknown[:_MOST_UNKNOWN])]
+    return known + unknown[:_MOST_UNKNOWN]
 
 
 def fits_of(name: str, services: set[int], data: Mapping[int, bytes], models: Mapping[str, DeviceModel]) -> list[Fit]:

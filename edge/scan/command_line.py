@@ -23,7 +23,7 @@ class _Place(NamedTuple):
     """Somewhere to look."""
 
     name: str
-    search: Coroutine[Any, Any, list[FoundLink]]
+    search: Coroutine[Any, Any, None]
 
 
 def run(options: argparse.Namespace) -> int:
@@ -32,13 +32,14 @@ def run(options: argparse.Namespace) -> int:
     problems: list[str] = []
     interrupted = False
     with watching() as watch:
-        places = list(_places(options, _search_of(options, watch)))
+        places = list(_places(options, _search_of(options, watch, found)))
         if not places:
             raise ConfigError(word("no targets"))
         try:
-            asyncio.run(_search(places, found, problems))
+            asyncio.run(_search(places, problems))
         except KeyboardInterrupt:
             interrupted = True  # what was found so far is worth having
+    found = [link for link in found if link.devices]
     if found:
         print(f"# {word('head')}\n\n{blocks(found)}", end="")
     elif not problems and not interrupted:
@@ -48,15 +49,15 @@ def run(options: argparse.Namespace) -> int:
     return 130 if interrupted else 2 if problems else 0
 
 
-async def _search(places: list[_Place], found: list[FoundLink], problems: list[str]) -> None:
+async def _search(places: list[_Place], problems: list[str]) -> None:
     for place in places:
         try:
-            found += await place.search
+            await place.search
         except LinkError as error:
             problems.append(error.reason)
 
 
-def _search_of(options: argparse.Namespace, watch: Watch) -> Search:
+def _search_of(options: argparse.Namespace, watch: Watch, found: list[FoundLink]) -> Search:
     return Search(
         models=with_own(options.models) if options.models else catalogue(),
         units=options.units,
@@ -64,6 +65,7 @@ def _search_of(options: argparse.Namespace, watch: Watch) -> Search:
         settings=[Setting(baud, parity) for baud in options.bauds for parity in options.parities],
         air_s=options.seconds,
         watch=watch,
+        found=found,
     )
 
 
@@ -80,15 +82,14 @@ def _places(options: argparse.Namespace, search: Search) -> Iterator[_Place]:
         yield _Place(adapter, scan_air(adapter, search))
 
 
-async def _scan_host(host: str, port: int, framing: str, search: Search) -> list[FoundLink]:
+async def _scan_host(host: str, port: int, framing: str, search: Search) -> None:
     kind: type[TcpLine | RtuOverTcpLine] = TcpLine if framing == "tcp" else RtuOverTcpLine
     line: Line = kind(host, port, lambda: 0, lambda _: None)
     bus = Bus(line, search.timeout_s)
-    try:
-        devices = await scan_bus(bus, search)
-    finally:
-        bus.close()
     settings: dict[str, str | int] = {"kind": "modbus", "host": host, "port": port}
     if framing != "tcp":
         settings["framing"] = framing
-    return [FoundLink(settings, devices)] if devices else []
+    try:
+        await scan_bus(bus, search, search.link(settings))
+    finally:
+        bus.close()

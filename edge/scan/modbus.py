@@ -64,10 +64,9 @@ class Bus:
         self._open = False
 
 
-async def scan_bus(bus: Bus, search: Search) -> list[FoundDevice]:
-    """The units that answer, and what they are. Raises LinkError."""
+async def scan_bus(bus: Bus, search: Search, found: list[FoundDevice]) -> None:
+    """Find the units that answer, and what they are. Raises LinkError."""
     units = search.units
-    found = []
     everybody = len(units) > len(_UNLIKELY) and all([await bus.answers(unit) for unit in _UNLIKELY])
     for done, unit in enumerate(units):
         search.watch.at(word("{} units at {}", bus.where, unit, units[-1]), done, len(units))
@@ -79,7 +78,6 @@ async def scan_bus(bus: Bus, search: Search) -> list[FoundDevice]:
         found.append(FoundDevice(str(unit), fits, said))
         if everybody:
             break
-    return found
 
 
 async def identify(bus: Bus, unit: int, models: Mapping[str, DeviceModel]) -> list[Fit]:

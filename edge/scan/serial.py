@@ -10,7 +10,7 @@ import serial
 from edge.errors import LinkError
 from edge.links.modbus_line import SerialLine
 from edge.links.serial_talk import talk_of
-from edge.scan.found import Fit, FoundDevice, FoundLink
+from edge.scan.found import Fit, FoundDevice
 from edge.scan.modbus import Bus, scan_bus
 from edge.scan.search import Search, Setting
 from edge.scan.words import word
@@ -22,27 +22,28 @@ ANSWER_S = 1.0
 _ENOUGH = 2  # whole sentences or frames: one might be chance
 
 
-async def scan_port(port: str, search: Search) -> list[FoundLink]:
-    """What is on a port: a talker, else Modbus at the first setting at which a unit answers. Raises LinkError."""
+async def scan_port(port: str, search: Search) -> None:
+    """Find what is on a port: a talker, else Modbus at the first setting at which a unit answers. Raises LinkError."""
     if talker := await _talker(port, search):
         search.watch.found()
-        return [FoundLink({"kind": "serial", "port": port}, [FoundDevice("", talker)])]
+        search.link({"kind": "serial", "port": port}).append(FoundDevice("", talker))
+        return
     refusals: list[LinkError] = []
     for setting in search.settings:
         line = SerialLine(port, lambda: 0, lambda _: None, **setting._asdict())
         bus = Bus(line, search.timeout_s)
+        devices = search.link({"kind": "modbus", "serial": {"port": port, **setting._asdict()}})
         try:
-            devices = await scan_bus(bus, search)
+            await scan_bus(bus, search, devices)
         except LinkError as error:
             refusals.append(error)  # not every adapter can do every setting
             continue
         finally:
             bus.close()
         if devices:
-            return [FoundLink({"kind": "modbus", "serial": {"port": port, **setting._asdict()}}, devices)]
+            return
     if refusals and len(refusals) == len(search.settings):
         raise refusals[0]
-    return []
 
 
 async def _talker(port: str, search: Search) -> list[Fit]:

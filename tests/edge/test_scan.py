@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import termios
@@ -60,7 +61,7 @@ class Told:
 def search(**changes: object) -> Search:
     defaults: dict[str, object] = {
         "models": catalogue(), "units": range(1, 11), "timeout_s": 0.03, "settings": [Setting(9600)], "air_s": 0.8,
-        "watch": Told(),
+        "watch": Told(), "found": [],
     }  # fmt: skip
     return Search(**(defaults | changes))
 
@@ -85,6 +86,11 @@ class Meters:
         return read_response(request.function, b"".join(held.get(each, 0).to_bytes(2, "big") for each in span))
 
 
+async def found_on(port: str, looking: Search) -> list[FoundLink]:
+    await scan_port(port, looking)
+    return [link for link in looking.found if link.devices]
+
+
 def found_models(link: FoundLink) -> dict[str, tuple[str, bool]]:
     return {each.address: (each.fits[0].model.device.model, each.fits[0].sure) for each in link.devices if each.fits}
 
@@ -106,7 +112,7 @@ async def test_meters_on_a_serial_bus_are_found_at_their_baud_rate() -> None:
     told = Told()
     without_talkers = {name: model for name, model in catalogue().items() if model.serial is None}
     with bus:
-        [link] = await scan_port(bus.port, search(models=without_talkers, settings=settings, watch=told))
+        [link] = await found_on(bus.port, search(models=without_talkers, settings=settings, watch=told))
     assert link.settings == {
         "kind": "modbus", "serial": {"port": bus.port, "baud": 19200, "parity": "none", "stop_bits": 1},
     }  # fmt: skip
@@ -136,7 +142,9 @@ async def test_who_answers_for_every_unit_is_one_device() -> None:
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         bus = Bus(RtuOverTcpLine("127.0.0.1", port, lambda: 0, lambda _: None), 0.5)
-        [only] = await scan_bus(bus, search(units=range(1, 248)))
+        devices: list[FoundDevice] = []
+        await scan_bus(bus, search(units=range(1, 248)), devices)
+        [only] = devices
         bus.close()
     assert (only.address, only.fits[0].model.device.model, only.said) == (
         "1", "eastron-sdm120", "answers for every unit id",
@@ -147,7 +155,7 @@ async def test_an_unknown_unit_is_a_comment() -> None:
     bus = RtuBus(lambda unit, pdu: exception_response(pdu[0], 2) if unit == 3 else None, turnaround_s=0.001)
     without_talkers = {name: model for name, model in catalogue().items() if model.serial is None}
     with bus:
-        [link] = await scan_port(bus.port, search(models=without_talkers, units=[2, 3, 4]))
+        [link] = await found_on(bus.port, search(models=without_talkers, units=[2, 3, 4]))
     assert [(each.address, each.fits) for each in link.devices] == [("3", [])]
     text = blocks([link])
     assert tomllib.loads(text) == {}
@@ -170,7 +178,7 @@ def saying(line: Device, said: bytes, every_s: float) -> Iterator[None]:
 
 async def test_a_receiver_is_known_by_its_sentences() -> None:
     with device() as line, saying(line, b"\xff\x00noise$GP" + next(bursts(1, lambda: 1_790_000_000_000)), 0.1):
-        [link] = await scan_port(line.port, search())
+        [link] = await found_on(line.port, search())
     assert link.settings == {"kind": "serial", "port": line.port}
     assert found_models(link) == {"": ("u-blox-neo-m8", False)}
 
@@ -188,7 +196,7 @@ async def test_a_sensor_that_answers_is_known_by_its_answer() -> None:
                 await asyncio.sleep(0.01)
 
         async with running(answer()):
-            [link] = await scan_port(line.port, search())
+            [link] = await found_on(line.port, search())
     assert found_models(link) == {"": ("winsen-mh-z19b", False)}
 
 
@@ -199,7 +207,9 @@ async def test_devices_are_known_by_what_they_advertise(tmp_path: Path) -> None:
         sensor = BthomeSensor(catalogue()["shelly-blu-ht"], Place(room.link, "C0:00:00:00:00:07", 0.1))
         other = BthomeSensor(catalogue()["shelly-blu-ht"], Place(room.link, sealed, 0.1), key=bytes(16))
         async with running(sensor.run()), running(other.run()):
-            [link] = await scan_air(f"hci:{room.transport}", search(models=models))
+            looking = search(models=models)
+            await scan_air(f"hci:{room.transport}", looking)
+    [link] = looking.found
     assert link.settings == {"kind": "ble", "adapter": f"hci:{room.transport}"}
     assert found_models(link) == {
         OXIMETER: ("nonin-3230", True),
@@ -263,6 +273,20 @@ def test_the_command_prints_a_config_that_loads(tmp_path: Path) -> None:
         (f"127.0.0.1:{first}", "eastron-sdm120", "7"),
         (f"127.0.0.1:{second}", "carlo-gavazzi-em340", "1"),
     ]
+
+
+def test_what_was_found_before_an_interruption_is_printed() -> None:
+    with meter("--unit", "2") as port:
+        command = [sys.executable, "-m", "edge", "scan", "--tcp", f"127.0.0.1:{port}", "--units", "2,9-247"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr
+            while "1 found" not in process.stderr.readline():
+                pass
+            process.send_signal(signal.SIGINT)
+            said, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert [each["model"] for link in tomllib.loads(said)["links"] for each in link["devices"]] == ["eastron-sdm120"]
+    assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize(
