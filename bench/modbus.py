@@ -116,6 +116,8 @@ def _run(folder: Path, options: Options, ports: tuple[int, int, int], begin: Cal
         time.sleep(options.seconds)
         cpu_after, seconds, rss_mb = rig.cpu_s(gateway.pid), time.monotonic() - started, rig.peak_rss_mb(gateway.pid)
         after = rig.read(page)
+        if options.outage_s:
+            rig.wait_sent(page, most=3 * (after - before) / seconds)
         gateway.send_signal(signal.SIGTERM)
         gateway.wait(30)
         served = rig.end(server)

@@ -24,6 +24,7 @@ ROOT = Path(__file__).parent.parent.parent
 GATEWAY = "bench"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _START_S = 30.0
+_SENT_S = 120.0
 
 _CONFIG = """\
 [gateway]
@@ -151,6 +152,15 @@ def wait_online(page: int, devices: int) -> None:
 def read(page: int) -> int:
     """How many readings the gateway has made so far."""
     return sum(thing["read"] for thing in status(page)["things"].values())
+
+
+def wait_sent(page: int, *, most: float) -> None:
+    """Until at most so many readings are in the outbox."""
+    until = time.monotonic() + _SENT_S
+    while sum(thing["buffered"] for thing in status(page)["things"].values()) > most:
+        if time.monotonic() > until:
+            raise SystemExit(f"the outbox was not empty within {_SENT_S:g} s")
+        time.sleep(0.5)
 
 
 def cpu_s(pid: int) -> float:

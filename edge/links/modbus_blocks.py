@@ -168,15 +168,15 @@ class _Numbers:
 
     def _bad(self, values: "NDArray[Any]") -> "NDArray[np.uint8] | None":
         bad = None
-        if values.dtype.kind == "f":
-            finite = np.isfinite(values)
-            if not finite.all():
-                bad = np.where(finite, 0, BAD_INVALID).astype(np.uint8)
         if self._ranges is not None:
             low, high = self._ranges
             beyond = (values < low) | (values > high)
             if beyond.any():
-                bad = np.where(beyond, BAD_RANGE, 0 if bad is None else bad).astype(np.uint8)
+                bad = np.where(beyond, BAD_RANGE, 0).astype(np.uint8)
+        if values.dtype.kind == "f":
+            finite = np.isfinite(values)
+            if not finite.all():  # infinity is no number, before it is beyond any range
+                bad = np.where(finite, 0 if bad is None else bad, BAD_INVALID).astype(np.uint8)
         return bad
 
 

@@ -62,7 +62,7 @@ async def test_what_is_indicated_before_the_subscription_is_not_lost(room: Room)
 async def test_the_backend_reads_pairs_and_subscribes(room: Room):
     async with room.device(FixedOximeter, OXIMETER), HciAdapter(transport=room.transport, bonds=None) as adapter:
         scanner, client = backends(adapter)
-        found = await BleakScanner.find_device_by_name("nonin-3230", backend=scanner)
+        found = await BleakScanner.find_device_by_name("Nonin3230_0002", backend=scanner)
         assert found
         assert found.address == OXIMETER
         gone = asyncio.Event()
