@@ -198,7 +198,7 @@ async def test_while_the_disk_fails_only_what_the_hub_has_not_is_kept_in_memory(
         await until(lambda: outbox.failure)
         outbox.release("bulk", outbox.epoch, 18)
         assert outbox.buffered() == {"meter": 2}
-        assert [pack.row.seq for pack in outbox._waiting] == [19, 20]
+        assert [row.seq for row in outbox._state.last().rows] == [19, 20]
         outbox._file._connection.execute("DROP TRIGGER full")
         await until(lambda: not outbox.failure)
         assert outbox.buffered() == {"meter": 2}

@@ -159,10 +159,11 @@ async def test_packs_stay_small_however_much_devices_entrust_to_us_at_once(outbo
         readings = [volts(float(100 * seq + value), 1000 * seq + value) for value in range(1000)]
         pipeline.take("meter-1", readings, origin=Origin("meter-1", "bulk", 77, seq))
     pipeline.close_packs()
-    sizes = [sum(pack.row.content.counts.values()) for pack in outbox._waiting]
+    batch = outbox._state.last()
+    sizes = [sum(row.content.counts.values()) for row in batch.rows]
     assert sum(sizes) == 10_000 - outbox.tally.totals()["meter-1"][1]
     assert max(sizes) <= 3000
-    assert [origin.seq for pack in outbox._waiting for origin in pack.origins] == list(range(1, 11))
+    assert [origin.seq for origin in batch.origins] == list(range(1, 11))
 
 
 async def test_what_waits_for_its_pack_at_the_end_of_the_program_is_kept(tmp_path):
