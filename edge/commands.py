@@ -1,8 +1,4 @@
-"""Commands to the gateway's devices: each is carried out at most once and ends in exactly one way.
-
-It is on disk before it is queued, marked as started before its link may act, and its end is on disk before anybody is
-told. One that was started when the gateway stopped is not carried out again: it has failed, since nobody knows.
-"""
+"""Commands to the gateway's devices: does what `command_state` says, on the disk and on the links."""
 
 import asyncio
 import logging
@@ -10,24 +6,23 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from edge.command_file import CommandFile
-from edge.errors import ActionFailed, ActionRefused
+from edge.command_state import Act, CommandState, End, Enqueue, Find, Record, Start, Step, Steps, Unfinished
+from edge.errors import ActionFailed, ActionRefused, Unrecorded
 from edge.links.base import Clock, Link
 from hardware.catalogue import Command, DeviceModel
-from protocols.command import DONE, EXPIRED, FAILED, REFUSED, STARTED, Request, Result, is_repetition
-from protocols.reading import DecimalFraction, to_float
+from protocols.command import Request, Result, is_repetition
 
 logger = logging.getLogger(__name__)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-MOST_QUEUED = 256  # on one link; one more is refused
+MOST_PENDING = 2048  # commands whose end is waited for, of all links; one more is refused
 _RETRY_S = 1.0
 _FORGET_S = 3600.0
-_INTERRUPTED = "the gateway stopped while it was carried out; it may have been"
 
 
 class Commands:
@@ -44,19 +39,24 @@ class Commands:
         self._models = models
         self._file = file
         self._clock = clock
+        self._state = CommandState(link_of=self._link_of, problem=self._problem, clock=clock)
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commands")
         self._queues: dict[str, asyncio.Queue[Request]] = {
-            link.name: asyncio.Queue(MOST_QUEUED) for link in links.values()
-        }
+            link.name: asyncio.Queue() for link in links.values()
+        }  # bounded by the state
+        self._inbox: asyncio.Queue[Request] = asyncio.Queue()  # bounded as those pending are
         self._pending: dict[str, tuple[Request, asyncio.Future[Result]]] = {}
 
     async def run(self) -> None:
         """Carry out commands until cancelled."""
-        for queue in self._queues.values():  # of a run before this one: all of it is on record
+        for queue in (self._inbox, *self._queues.values()):  # of a run before this one
             while not queue.empty():
                 queue.get_nowait()
-        await self._recover()
+        await self._follow(self._state.recover())
+        for request, _ in self._pending.values():  # that run may have ended before it was on record
+            self._inbox.put_nowait(request)
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._accept(), name="commands: accept")
             for name, queue in self._queues.items():
                 tasks.create_task(self._work(queue), name=f"commands of {name}")
             tasks.create_task(self._forget(), name="commands: forget")
@@ -70,17 +70,13 @@ class Commands:
         if request.key in self._pending:
             known, ending = self._pending[request.key]
             if not is_repetition(request, known):
-                return self._refusal(request, "its key is that of another command")
+                return self._state.refusal(request, "its key is that of another command")
             return await asyncio.shield(ending)
+        if len(self._pending) >= MOST_PENDING:
+            return self._state.refusal(request, f"{MOST_PENDING} commands are waiting already")
         ending = asyncio.get_running_loop().create_future()
         self._pending[request.key] = (request, ending)
-        try:
-            result = await self._accept(request)
-        except sqlite3.Error as error:
-            result = self._refusal(request, f"it cannot be put on record: {error}")
-        if result is not None:
-            self._settle(result)
-            return result
+        self._inbox.put_nowait(request)
         return await asyncio.shield(ending)
 
     async def untold(self) -> list[Result]:
@@ -91,25 +87,40 @@ class Commands:
         """The hub has been told."""
         await self._on_disk(self._file.tell, key)
 
-    async def _accept(self, request: Request) -> Result | None:
-        """Put it on record and queue it; the result if it has ended already."""
-        if found := await self._on_disk(self._file.find, request.key):
-            known, result = found
-            if not is_repetition(request, known):
-                return self._refusal(request, "its key is that of another command")
-            if result is not None:
-                return result
-            return None  # of a former run, and in the queue since our start
-        problem = self._problem(request)
-        if problem is None and self._queue_of(request).full():
-            problem = f"{MOST_QUEUED} commands are waiting for the link already"
-        await self._on_disk(self._file.queue, request)
-        if problem is not None:
-            return await self._end(self._refusal(request, problem))
-        if self._clock() >= request.expires_ms:
-            return await self._end(Result(request.key, EXPIRED, "it came too late", None, self._clock()))
-        self._queue_of(request).put_nowait(request)
-        return None
+    async def _follow(self, steps: Steps[_T]) -> _T:
+        """Carry out the steps, and return what they come to."""
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    found = await self._carry_out(step)
+                except (Unrecorded, ActionRefused, ActionFailed) as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(found)
+        except StopIteration as end:
+            value: _T = end.value
+            return value
+
+    async def _carry_out(self, step: Step) -> Any:
+        brought: Any = None
+        match step:
+            case Find(key):
+                brought = await self._on_record(self._file.find, key)
+            case Unfinished():
+                brought = await self._on_record(self._file.unfinished)
+            case Record(request):
+                await self._on_record(self._file.queue, request)
+            case Start(key):
+                await self._on_record(self._file.start, key)
+            case Act(request):
+                command = self._models[request.thing].commands[request.command]
+                brought = await self._links[request.thing].act(request.thing, command, request.value)
+            case End(result):
+                await self._end(result)
+            case Enqueue(request):
+                self._queues[self._links[request.thing].name].put_nowait(request)
+        return brought
 
     def _problem(self, request: Request) -> str | None:
         """Why it cannot be carried out by anybody."""
@@ -120,24 +131,23 @@ class Commands:
             return f"{request.thing} has no command {request.command}; it has {', '.join(commands) or 'none'}"
         return value_problem(commands[request.command], request.value)
 
-    def _queue_of(self, request: Request) -> "asyncio.Queue[Request]":
-        return self._queues[self._links[request.thing].name]
+    def _link_of(self, thing: str) -> str | None:
+        return self._links[thing].name if thing in self._links else None
 
-    async def _recover(self) -> None:
-        """What a former run has left: what was begun is not begun again, what was not is."""
-        for request, state in await self._on_disk(self._file.unfinished):
-            if state == STARTED:
-                self._settle(await self._end(Result(request.key, FAILED, _INTERRUPTED, None, self._clock())))
-            elif (problem := self._problem(request)) is not None:
-                self._settle(await self._end(self._refusal(request, problem)))
-            else:
-                if request.key not in self._pending:
-                    self._pending[request.key] = (request, asyncio.get_running_loop().create_future())
-                await self._queue_of(request).put(request)
+    async def _accept(self) -> None:
+        """One after another, and whether or not the one who asked still waits."""
+        while True:
+            request = await self._inbox.get()
+            try:
+                result = await self._follow(self._state.accept(request))
+            except Unrecorded as error:
+                result = self._state.refusal(request, f"it cannot be put on record: {error}")
+            if result is not None:
+                self._settle(result)
 
     async def _work(self, queue: "asyncio.Queue[Request]") -> None:
         while True:
-            self._settle(await self._carry_out(await queue.get()))
+            await self._follow(self._state.carry_out(await queue.get()))
 
     def _settle(self, result: Result) -> None:
         """Let those know who wait for it."""
@@ -146,27 +156,7 @@ class Commands:
             if not ending.done():
                 ending.set_result(result)
 
-    async def _carry_out(self, request: Request) -> Result:
-        if self._clock() >= request.expires_ms:
-            return await self._end(Result(request.key, EXPIRED, "its turn came too late", None, self._clock()))
-        try:
-            await self._on_disk(self._file.start, request.key)
-        except sqlite3.Error as error:
-            return await self._end(self._refusal(request, f"it cannot be put on record: {error}"))
-        command = self._models[request.thing].commands[request.command]
-        try:
-            found = await self._links[request.thing].act(request.thing, command, request.value)
-        except ActionRefused as error:
-            result = self._refusal(request, error.reason)
-        except ActionFailed as error:
-            result = Result(request.key, FAILED, error.reason, None, self._clock())
-        else:
-            value = to_float(found) if isinstance(found, DecimalFraction) else found
-            result = Result(request.key, DONE, "", value, self._clock())
-        return await self._end(result)
-
-    async def _end(self, result: Result) -> Result:
-        """Put the end on record, as long as that takes, and tell."""
+    async def _end(self, result: Result) -> None:
         while True:
             try:
                 await self._on_disk(self._file.end, result)
@@ -177,7 +167,7 @@ class Commands:
         logger.info("command %s: %s %s", result.key, result.state, result.reason)
         for call in self.told:
             call(result)
-        return result
+        self._settle(result)
 
     async def _forget(self) -> None:
         while True:
@@ -187,8 +177,11 @@ class Commands:
                 logger.warning("old commands cannot be forgotten now: %s", error)
             await asyncio.sleep(_FORGET_S)
 
-    def _refusal(self, request: Request, reason: str) -> Result:
-        return Result(request.key, REFUSED, reason, None, self._clock())
+    async def _on_record(self, call: Callable[_P, _T], *arguments: _P.args, **options: _P.kwargs) -> _T:
+        try:
+            return await self._on_disk(call, *arguments, **options)
+        except sqlite3.Error as error:
+            raise Unrecorded(str(error)) from error
 
     async def _on_disk(self, call: Callable[_P, _T], *arguments: _P.args, **options: _P.kwargs) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, partial(call, *arguments, **options))

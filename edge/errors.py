@@ -46,3 +46,7 @@ class ActionFailed(EdgeError):
         super().__init__(f"{thing}: {reason}")
         self.thing = thing
         self.reason = reason
+
+
+class Unrecorded(EdgeError):
+    """A step of a command cannot be put on disk."""

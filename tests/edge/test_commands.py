@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from edge.command_file import CommandFile
 from edge.command_socket import SOCKET, CommandSocket, send
+from edge.command_state import MOST_QUEUED
 from edge.commands import Commands
 from edge.errors import ActionFailed, ActionRefused, EdgeError
 from hardware.catalogue import Command, DeviceModel
@@ -163,6 +164,32 @@ async def test_what_was_begun_when_the_gateway_stopped_has_failed_and_what_waite
         assert (await commands.submit(request("a", 0))).state == FAILED
         assert (await commands.submit(request("b", 1))).state == DONE
     assert lamp.acted == [0, 1]
+
+
+async def test_a_command_goes_on_though_the_one_who_asked_is_gone_before_it_is_on_record(tmp_path: Path) -> None:
+    """The line may drop at any moment, and the hub asks again when it is back."""
+    lamp, clock = Lamp(), Clock()
+    async with running(tmp_path, lamp, clock) as commands:
+        asking = asyncio.create_task(commands.submit(request()))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait((asking,))
+        async with asyncio.timeout(5):
+            assert (await commands.submit(request())).state == DONE
+    assert lamp.acted == [50]
+
+
+async def test_however_many_wait_at_a_start_all_end(tmp_path: Path) -> None:
+    lamp, clock = Lamp(), Clock()
+    count = MOST_QUEUED + 1  # one was in hand when the gateway stopped
+    file = CommandFile(tmp_path / "commands.db")
+    for number in range(count):
+        file.queue(request(f"k{number}", number % 101))
+    file.close()
+    async with running(tmp_path, lamp, clock) as commands:
+        async with asyncio.timeout(60):
+            assert (await commands.submit(request(f"k{count - 1}", (count - 1) % 101))).state == DONE
+    assert len(lamp.acted) == count
 
 
 async def test_ended_commands_are_forgotten_a_day_after_their_expiry_and_then_refused_as_expired(
