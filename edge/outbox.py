@@ -118,6 +118,13 @@ class Outbox:
             self.due.set()
         self.commit_soon(urgent=lane == URGENT)
 
+    async def cursor(self, lane: str, session: str, stored: dict[int, int]) -> None:
+        """The hub's cursor: what it has is let go, and where it was away what comes now goes before what piled up."""
+        if self._state.cursor(lane, session, stored, monotonic_ms()):
+            await self.open_epoch()
+        self._work.set()
+        self.due.set()
+
     def release(self, lane: str, epoch: int, upto: int) -> None:
         """The hub has these packs."""
         self._state.release(lane, epoch, upto)
@@ -131,17 +138,11 @@ class Outbox:
             await self._group_done.wait()
         self._state.open(epoch)
 
-    async def bodies(self, lane: str, headers: Sequence[Header]) -> dict[Header, bytes]:
-        """The bodies of these packs; one that has been released meanwhile is left out."""
-        found = {}
-        for header in headers:
-            key = (lane, header.epoch, header.seq)
-            body = self._state.body(key)
-            if body is None:
-                body = await self._on_disk(self._file.body, *key)
-            if body is not None:
-                found[header] = body
-        return found
+    async def body(self, lane: str, header: Header) -> bytes | None:
+        """The body of this pack, or None if it has been released meanwhile."""
+        key = (lane, header.epoch, header.seq)
+        body = self._state.body(key)
+        return body if body is not None else await self._on_disk(self._file.body, *key)
 
     async def run(self) -> None:
         """Commit groups until cancelled; then commit what is left."""

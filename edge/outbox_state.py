@@ -63,6 +63,7 @@ class OutboxState:
         self._committing: list[_Pack] = []
         self._releases: dict[tuple[str, int], int] = {}
         self._hot: OrderedDict[Key, bytes] = OrderedDict()
+        self._hub_session: str | None = None
         for lane, sender in self.senders.items():
             for old, first, last in held[lane]:
                 sender.restore(old, first - 1, last)
@@ -107,6 +108,14 @@ class OutboxState:
         if len(self._waiting) > _MAX_WAITING:
             self._give_way()
         return more
+
+    def cursor(self, lane: str, session: str, stored: dict[int, int], now_ms: int) -> bool:
+        """The hub's cursor. Returns whether a new epoch shall begin, for the hub was away while its broker was not."""
+        for release in self.senders[lane].cursor(session, stored, now_ms):
+            self.release(lane, release.epoch, release.upto)
+        anew = self._hub_session not in (None, session) and bool(self.buffered())
+        self._hub_session = session
+        return anew
 
     def release(self, lane: str, epoch: int, upto: int) -> None:
         """The hub has these packs."""

@@ -11,11 +11,11 @@ from edge.channel import Channel, Slot
 from edge.deadband import Deadband
 from edge.links.base import Origin
 from edge.outbox import Outbox
-from edge.outbox_file import Content
+from edge.packing import Packing
 from hardware.catalogue import DeviceModel, Name
-from protocols.pack import Body, Row, columns
+from protocols.pack import Row
 from protocols.reading import Reading
-from protocols.topics import BULK, LANES, URGENT
+from protocols.topics import BULK, URGENT
 
 
 @dataclass(frozen=True)
@@ -53,29 +53,7 @@ class ThingState:
         return found
 
 
-@dataclass
-class _Open:
-    """A pack that is being filled. Bounded by _MAX_READINGS, _MAX_IN_ROWS and what came last."""
-
-    readings: list[tuple[int, Reading]] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
-    in_rows: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    origins: list[Origin] = field(default_factory=list)
-    lost: dict[str, tuple[int, int, int]] = field(default_factory=dict)
-    closing: asyncio.TimerHandle | None = None
-
-    def empty(self) -> bool:
-        return not (self.readings or self.rows or self.origins)
-
-    def full(self) -> bool:
-        return len(self.readings) >= _MAX_READINGS or self.in_rows >= _MAX_IN_ROWS
-
-
 _MAX_REASON = 200  # the hub refuses a birth certificate that says more
-# A larger pack could grow beyond what brokers and the hub let through; a reading alone may be a text.
-_MAX_READINGS = 2000
-_MAX_IN_ROWS = 20_000
 
 
 class Pipeline:
@@ -96,8 +74,8 @@ class Pipeline:
         self._clock = clock
         self._linger_s = linger_ms / 1000
         self._streams: dict[tuple[str, str, str], Stream] = {}
-        self._open = {lane: _Open() for lane in LANES}
-        self._entrusted = {lane: _Open() for lane in LANES}  # from devices' own packs; closed by the outbox's commit
+        self._packing = Packing(outbox.tally, outbox.append)
+        self._closing: dict[str, asyncio.TimerHandle] = {}  # by lane
         outbox.before_commit(self.close_packs)  # all: the last commit is the end of the program
         for thing, model in models.items():
             for metric, declared in model.metrics.items():
@@ -110,27 +88,23 @@ class Pipeline:
 
     def pending(self) -> Counter[str]:
         """Readings of each thing that are in no pack yet."""
-        packs = (*self._open.values(), *self._entrusted.values())
-        return sum((pack.counts for pack in packs), Counter())
+        return self._packing.pending()
 
     def take(self, thing: str, readings: Sequence[Reading], *, lane: str = BULK, origin: Origin | None = None) -> None:
         """Take over readings, times filled in; with an origin, also of a pack that holds none."""
-        pack = self._entrusted[lane] if origin else self._open[lane]
         state = self.things[thing]
         streams = [
             self._stream(thing, reading.metric, reading.unit) for reading in readings
         ]  # may fail: before all else
+        passed = []
         for reading, stream in zip(readings, streams, strict=True):
             state.last[reading.metric] = reading
             if stream.deadband.passes(reading):
-                pack.readings.append((stream.alias, reading))
-                pack.counts[thing] += 1
-            else:
-                self._outbox.tally.suppressed(thing, 1)
+                passed.append((stream.alias, reading))
+        if suppressed := len(readings) - len(passed):
+            self._outbox.tally.suppressed(thing, suppressed)
+        self._packing.put(lane, thing, passed, origin)
         if origin:
-            pack.origins.append(origin)
-            if pack.full():
-                self._close(lane, self._entrusted)
             self._outbox.commit_soon(urgent=lane == URGENT)
         else:
             self._close_soon(lane)
@@ -154,11 +128,7 @@ class Pipeline:
 
     def lose(self, thing: str, count: int, origin: Origin, *, lane: str = BULK) -> None:
         """Take over a device's own gap record: it is declared, with the time of its arrival."""
-        pack = self._entrusted[lane]
-        now = self._clock()
-        before, first, _ = pack.lost.get(thing, (0, now, now))
-        pack.lost[thing] = (before + count, first, now)
-        pack.origins.append(origin)
+        self._packing.lose(lane, thing, count, self._clock(), origin)
         self._outbox.commit_soon(urgent=lane == URGENT)
 
     def state(self, thing: str, state: str, reason: str = "") -> None:
@@ -175,19 +145,17 @@ class Pipeline:
 
     def close_packs(self) -> None:
         """Put what is open into packs now."""
-        for lane in LANES:
-            self._close(lane, self._open)
-            self._close(lane, self._entrusted)
+        for closing in self._closing.values():
+            closing.cancel()
+        self._closing.clear()
+        self._packing.close_all()
 
     def _put(self, thing: str, row: Row | None, count: int, suppressed: int) -> None:
         """Take over what a channel lets pass, and count what it does not."""
         if suppressed:
             self._outbox.tally.suppressed(thing, suppressed)
         if row is not None:
-            pack = self._open[BULK]
-            pack.rows.append(row)
-            pack.in_rows += count
-            pack.counts[thing] += count
+            self._packing.put_row(BULK, thing, row, count)
         self._close_soon(BULK)
 
     def _stream(self, thing: str, metric: str, unit: str) -> Stream:
@@ -205,26 +173,12 @@ class Pipeline:
         return stream
 
     def _close_soon(self, lane: str) -> None:
-        pack = self._open[lane]
-        if lane == URGENT or pack.full():
-            self._close(lane, self._open)
-        elif pack.closing is None and not pack.empty():
-            pack.closing = asyncio.get_running_loop().call_later(self._linger_s, self._close, lane, self._open)
+        if lane == URGENT or self._packing.full(lane):
+            self._close(lane)
+        elif lane not in self._closing and self._packing.filling(lane):
+            self._closing[lane] = asyncio.get_running_loop().call_later(self._linger_s, self._close, lane)
 
-    def _close(self, lane: str, open_packs: dict[str, _Open]) -> None:
-        pack = open_packs[lane]
-        if pack.closing:
-            pack.closing.cancel()
-        if pack.empty():
-            return
-        open_packs[lane] = _Open()
-        tally = self._outbox.tally
-        for thing, count in pack.counts.items():
-            tally.packed(thing, count)
-        for thing, (count, _, _) in pack.lost.items():
-            tally.packed(thing, count)
-        times = [reading.time_ms for _, reading in pack.readings if reading.time_ms is not None]
-        times += [row.time_ms for row in pack.rows]
-        body = Body(columns(pack.readings), pack.rows, tally.of(pack.counts.keys() | pack.lost.keys()), pack.lost)
-        content = Content(dict(pack.counts), body.tallies, (min(times, default=0), max(times, default=0)))
-        self._outbox.append(lane, body, content, pack.origins)
+    def _close(self, lane: str) -> None:
+        if closing := self._closing.pop(lane, None):
+            closing.cancel()
+        self._packing.close(lane)

@@ -188,10 +188,6 @@ class Sender:
             headers.extend(sent)
         return headers
 
-    def has_unsent(self) -> bool:
-        """Whether the newest epoch has packs that wait to be sent for the first time."""
-        return bool(self._epochs) and self._epochs[-1].next <= self._epochs[-1].last
-
     def next_due_ms(self) -> int | None:
         """When `due` has something to send again though nothing else happens, or None if nothing is under way."""
         times = [outgoing.progress_ms + self._resend_ms for outgoing in self._epochs if outgoing.in_flight()]

@@ -5,7 +5,6 @@ delete its copy.
 """
 
 import asyncio
-import contextlib
 import json
 import logging
 import secrets
@@ -16,10 +15,11 @@ from typing import TYPE_CHECKING
 from edge import config
 from edge.errors import ActionFailed, ActionRefused, LinkError
 from edge.links.base import Attached, Clock, Intake, Origin, Surroundings
+from edge.links.entrusted import Entrusted
 from hardware.catalogue import Command
 from protocols import cursor, senml, topics
 from protocols.command import DONE, FAILED, Request, Result, decode_result, encode_request
-from protocols.custody import AHEAD, STORE, Header, Receiver
+from protocols.custody import AHEAD, STORE
 from protocols.errors import DecodeError, ProtocolError
 from protocols.reading import TIME_ESTIMATED, Reading
 from runtime.broker import BrokerError, EmbeddedBroker, User
@@ -76,15 +76,8 @@ class MqttLink:
         self._session: Session | None = None
         self._results: dict[tuple[str, str], asyncio.Future[Result]] = {}  # that are waited for
         self._session_id = secrets.token_hex(4)
-        self._receivers: dict[tuple[str, str], Receiver] = {}
-        self._headers: dict[Origin, Header] = {}  # what waits for our commit; bounded by the devices' windows
-        self._to_answer: set[tuple[str, str]] = set()
+        self._entrusted = Entrusted(self._devices, cursors)
         self._answer = asyncio.Event()
-        for device in self._devices:
-            for lane in topics.LANES:
-                receiver = Receiver()
-                receiver.restore(cursors.get((device, lane), {}))
-                self._receivers[device, lane] = receiver
         password = secrets.token_urlsafe(24)
         self._broker = EmbeddedBroker(
             directory,
@@ -129,11 +122,7 @@ class MqttLink:
 
     def committed(self, origins: Sequence[Origin]) -> None:
         """These packs are in the outbox: their devices may be told."""
-        for origin in origins:
-            header = self._headers.pop(origin, None)
-            if header:
-                self._receivers[origin.sender, origin.lane].stored(header)
-                self._to_answer.add((origin.sender, origin.lane))
+        self._entrusted.committed(origins)
         self._answer.set()
 
     async def _run_session(self) -> None:
@@ -150,7 +139,7 @@ class MqttLink:
         await session.subscribe("d/+/birth")
         await session.subscribe("d/+/result")
         await session.subscribe("d/+/up/+", qos=0)
-        self._to_answer.update(self._receivers)
+        self._entrusted.answer_all()
         self._answer.set()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._receive(session), name=f"{self.name}: receive")
@@ -160,9 +149,8 @@ class MqttLink:
         while True:
             await self._answer.wait()
             self._answer.clear()
-            while self._to_answer:
-                device, lane = self._to_answer.pop()
-                payload = cursor.encode(self._session_id, self._receivers[device, lane].cursor())
+            for device, lane, stored in self._entrusted.answers():
+                payload = cursor.encode(self._session_id, stored)
                 await session.publish(topics.cursor(topics.DEVICE, device, lane), payload, qos=1, retain=True)
 
     async def _receive(self, session: Session) -> None:
@@ -208,25 +196,20 @@ class MqttLink:
             logger.error("%s: %s/%s: given up as lost: %s", self.name, device, lane, error)
             self._intake.count("decode_errors", device)
             pack = senml.DevicePack(error.header, [], None, error.count)
-        receiver = self._receivers[device, lane]
-        if skipped := receiver.skipped(pack.header):
+        if skipped := self._entrusted.skipped(device, lane, pack.header):
             logger.error("%s: %s/%s passes over %d packs that never came here", self.name, device, lane, skipped)
             self._intake.count("packs_skipped", device, skipped)
-        verdict = receiver.offer(pack.header)
-        if verdict != STORE:
-            self._intake.count("packs_ahead" if verdict == AHEAD else "packs_repeated", device)
-            self._to_answer.add((device, lane))
-            self._answer.set()
-            return
-        origin = Origin(device, lane, pack.header.epoch, pack.header.seq)
-        with contextlib.ExitStack() as undo:
-            undo.callback(receiver.withdraw, pack.header)  # else its sender would hear of the next one, and delete it
+
+        def take(origin: Origin) -> None:
             if pack.lost:
                 self._intake.lose(device, pack.lost, origin, lane=lane)
             else:
                 self._intake.take(device, pack.readings, lane=lane, origin=origin)
-            undo.pop_all()
-        self._headers[origin] = pack.header
+
+        verdict = self._entrusted.offer(device, lane, pack.header, take)
+        if verdict != STORE:
+            self._intake.count("packs_ahead" if verdict == AHEAD else "packs_repeated", device)
+            self._answer.set()
 
     def _on_our_clock(self, pack: senml.DevicePack) -> senml.DevicePack:
         """The pack of a device without a wall clock, re-based on ours as of its arrival.

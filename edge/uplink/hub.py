@@ -11,13 +11,15 @@ from edge.commands import Commands
 from edge.outbox import Outbox, monotonic_ms
 from edge.pipeline import Pipeline
 from edge.uplink.base import UplinkState
+from edge.uplink.send_order import SendOrder
 from hardware.catalogue import Name
 from protocols import cursor, topics
 from protocols.command import Request, Result, decode_request, encode_result
+from protocols.custody import Header
 from protocols.deflated import deflate
 from protocols.errors import ProtocolError
 from protocols.pack import encode_header
-from protocols.topics import GATEWAY, LANES, URGENT
+from protocols.topics import GATEWAY
 from runtime.mqtt import Broker, Session, Will, keep_session
 
 logger = logging.getLogger(__name__)
@@ -50,7 +52,6 @@ class HubUplink:
         self._results = asyncio.Event()  # set when there is a result that the hub has not been told
         commands.told.append(lambda _: self._results.set())
         self._clock = clock
-        self._hub_session: str | None = None
         self._answers: dict[str, Result] = {}  # to be told, also of keys that were answered before
 
     async def run(self) -> None:
@@ -136,7 +137,7 @@ class HubUplink:
                     request = decode_request(message.payload)
                     tasks.create_task(self._carry_out(request), name=f"uplink: command {request.key}")
                 else:
-                    await self._take_cursor(topic.lane, *cursor.decode(message.payload))
+                    await self._outbox.cursor(topic.lane, *cursor.decode(message.payload))
             except ProtocolError as error:
                 logger.warning("%s: %s", message.topic, error)
 
@@ -158,39 +159,25 @@ class HubUplink:
                 self._answers.pop(key, None)
                 await self._commands.tell(key)
 
-    async def _take_cursor(self, lane: str, hub_session: str, stored: dict[int, int]) -> None:
-        sender = self._outbox.senders[lane]
-        for release in sender.cursor(hub_session, stored, monotonic_ms()):
-            self._outbox.release(lane, release.epoch, release.upto)
-        if self._hub_session not in (None, hub_session) and self._outbox.buffered():
-            await self._outbox.open_epoch()  # the hub was away while its broker was not
-        self._hub_session = hub_session
-        self._outbox.due.set()
-
     async def _send_packs(self, session: Session) -> None:
+        order = SendOrder(self._outbox.senders)
         while True:
             self._outbox.due.clear()
-            sent = [await self._send_lane(session, lane) for lane in LANES]
-            if not any(sent):
-                await self._wait_due()
+            due = order.next(monotonic_ms())
+            if due is None:
+                await self._wait_due(order.next_due_ms())
+            else:
+                await self._send_pack(session, *due)
 
-    async def _send_lane(self, session: Session, lane: str) -> bool:
-        headers = self._outbox.senders[lane].due(monotonic_ms())
-        if not headers:
-            return False
-        bodies = await self._outbox.bodies(lane, headers)
-        topic = topics.up(GATEWAY, self._gateway, lane)
-        for header, body in bodies.items():
-            await session.publish(topic, encode_header(header) + body)
+    async def _send_pack(self, session: Session, lane: str, header: Header) -> None:
+        body = await self._outbox.body(lane, header)
+        if body is not None:
+            await session.publish(topics.up(GATEWAY, self._gateway, lane), encode_header(header) + body)
             self.state.packs_sent += 1
             self.state.backfill_sent += header.backfill
-            if lane != URGENT and self._outbox.senders[URGENT].has_unsent():
-                await self._send_lane(session, URGENT)
-        return True
 
-    async def _wait_due(self) -> None:
-        times = [t for t in (sender.next_due_ms() for sender in self._outbox.senders.values()) if t is not None]
-        timeout_s = max(min(times) - monotonic_ms(), 10) / 1000 if times else None
+    async def _wait_due(self, at_ms: int | None) -> None:
+        timeout_s = None if at_ms is None else max(at_ms - monotonic_ms(), 10) / 1000
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._outbox.due.wait()

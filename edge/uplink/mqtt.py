@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 from edge.outbox import Outbox, monotonic_ms
 from edge.uplink.base import UplinkState
+from edge.uplink.send_order import SendOrder
 from protocols.deflated import inflate
 from protocols.pack import by_alias, decode_body
 from protocols.reading import GOOD, Reading
 from protocols.senml import encode_readings
-from protocols.topics import LANES
 from runtime.mqtt import Broker, Session, keep_session
 
 logger = logging.getLogger(__name__)
@@ -50,24 +50,21 @@ class MqttUplink:
             logger.warning("%s: a message that nobody asked for", message.topic)
 
     async def _send_packs(self, session: Session) -> None:
+        order = SendOrder(self._outbox.senders)
         while True:
             self._outbox.due.clear()
-            sent = [await self._send_lane(session, lane) for lane in LANES]
-            if not any(sent):
+            due = order.next(monotonic_ms())
+            if due is None:
                 await self._outbox.due.wait()
-
-    async def _send_lane(self, session: Session, lane: str) -> bool:
-        sender = self._outbox.senders[lane]
-        headers = sender.due(monotonic_ms())
-        bodies = await self._outbox.bodies(lane, headers)
-        for header in headers:
-            if header in bodies:
-                await self._send_pack(session, bodies[header])
+                continue
+            lane, header = due
+            body = await self._outbox.body(lane, header)
+            if body is not None:
+                await self._send_pack(session, body)
                 self.state.packs_sent += 1
                 self.state.backfill_sent += header.backfill
-            for release in sender.cursor("puback", {header.epoch: header.seq}, monotonic_ms()):
+            for release in self._outbox.senders[lane].cursor("puback", {header.epoch: header.seq}, monotonic_ms()):
                 self._outbox.release(lane, release.epoch, release.upto)
-        return bool(headers)
 
     async def _send_pack(self, session: Session, body: bytes) -> None:
         async with asyncio.TaskGroup() as tasks:  # one message a thing, at once: a pack costs one round trip

@@ -47,11 +47,11 @@ class Gateway:
         self.link._take(Message("d/w/up/bulk", f'[{{{header},"bn":"w/",{body}]'.encode(), False))
 
     def cursor(self):
-        return self.link._receivers["w", "bulk"].cursor()
+        return self.link._entrusted._receivers["w", "bulk"].cursor()
 
     async def committed(self):
         async with asyncio.timeout(5):
-            while self.link._headers:
+            while self.link._entrusted._headers:
                 await asyncio.sleep(0.005)
 
 
@@ -116,7 +116,7 @@ async def test_a_pack_that_could_not_be_taken_is_not_skipped(gateway):
     await gateway.committed()
     assert gateway.cursor() == {EPOCH: 3}
     assert gateway.outbox.tally.totals()["w"][0] == 4
-    assert not gateway.link._headers
+    assert not gateway.link._entrusted._headers
 
 
 async def test_a_time_on_the_clock_of_an_earlier_start_is_never_ahead_of_ours(gateway):
