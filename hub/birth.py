@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hub.errors import BirthError
 from protocols.custody import INCARNATION_BITS
-from protocols.deflated import inflate
+from protocols.deflated import inflate_json
 from protocols.errors import DecodeError
 
 MAX_BYTES = 1_000_000  # as it travels
@@ -75,11 +75,10 @@ def parse(gateway: str, payload: bytes) -> Birth | Death:
         return Death(state="offline")
     if len(payload) > MAX_BYTES:
         raise BirthError(gateway, f"{len(payload)} bytes are too many")
-    if payload[:1] != b"{":  # one that is large comes deflated
-        try:
-            payload = inflate(payload, max_bytes=MAX_JSON_BYTES)
-        except DecodeError as error:
-            raise BirthError(gateway, f"is neither JSON nor {error}") from error
+    try:
+        payload = inflate_json(payload, max_bytes=MAX_JSON_BYTES)
+    except DecodeError as error:
+        raise BirthError(gateway, f"is neither JSON nor {error}") from error
     try:
         head = _Head.model_validate_json(payload)
         if head.state == "offline":

@@ -26,3 +26,8 @@ def inflate(data: bytes, *, max_bytes: int = 4_000_000) -> bytes:
     if inflater.unused_data:
         raise DecodeError("deflated data", "is followed by other data")
     return inflated
+
+
+def inflate_json(data: bytes, *, max_bytes: int) -> bytes:
+    """The JSON object of a message that comes plain if it is small and deflated if it is large. Raises DecodeError."""
+    return data if data[:1] == b"{" else inflate(data, max_bytes=max_bytes)

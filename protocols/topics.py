@@ -27,7 +27,7 @@ LANES = (URGENT, BULK)
 
 _ID_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 _KINDS_WITH_LANE = ("up", "cursor")
-_KINDS = ("birth", "cmd", "result") + _KINDS_WITH_LANE  # MicroPython cannot unpack into a tuple
+_KINDS = ("birth", "status", "cmd", "result") + _KINDS_WITH_LANE  # MicroPython cannot unpack into a tuple
 
 
 def is_id(text: str) -> bool:
@@ -38,6 +38,11 @@ def is_id(text: str) -> bool:
 def birth(prefix: str, sender: str) -> str:
     """Where a sender announces itself (retained), and where its will declares it dead."""
     return f"{prefix}/{sender}/birth"
+
+
+def status(prefix: str, sender: str) -> str:
+    """Where a sender says what it holds (retained)."""
+    return f"{prefix}/{sender}/status"
 
 
 def up(prefix: str, sender: str, lane: str) -> str:

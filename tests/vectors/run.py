@@ -20,7 +20,7 @@ import os
 import sys
 from collections import namedtuple
 
-from protocols import bthome, cbor, cursor, gatt, ieee11073, modbus, nmea, pack, senml
+from protocols import bthome, cbor, cursor, gatt, ieee11073, modbus, nmea, pack, senml, status
 from protocols.custody import Header, Receiver, Sender
 from protocols.errors import ChecksumError, DecodeError, ProtocolError
 from protocols.gatt import cgm, units
@@ -106,6 +106,14 @@ def _cursor_decode(text, args):
     return [session, {str(epoch): seq for epoch, seq in stored.items()}]
 
 
+def _status_encode(value, args):
+    time_ms, epoch, tallies, lanes, lost, held, most, failure, past = value
+    lanes = {lane: status.Held(*held) for lane, held in lanes.items()}
+    past = [status.Sample(*sample) for sample in past]
+    made = status.Status(time_ms, epoch, tallies, lanes, lost, held, most, failure, past)
+    return json.loads(status.encode(made))
+
+
 def _sender(events, args):
     """What each event of a sender gives, those that give nothing left out."""
     sender = Sender(**args)
@@ -150,6 +158,8 @@ CODECS = {
     "pack.header": Codec(lambda text, args: pack.decode_header(bytes.fromhex(text))[0], None, 2),
     "senml.encode": Codec(_senml_encode, None, 0),
     "cursor": Codec(_cursor_decode, None, 1),
+    "status": Codec(lambda text, args: status.decode(text.encode()), None, 1),
+    "status.encode": Codec(_status_encode, None, 0),
     "custody.sender": Codec(_sender, None, 0),
     "custody.receiver": Codec(_receiver, None, 0),
     "sfloat": Codec(
