@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 _QUEUE = 512  # messages; when it is full the MQTT client's own queue grows, and drops the newest: they are sent again
 _BATCH = 64  # messages a transaction
 _BIRTHS = "g/+/birth"
+_STATUSES = "g/+/status"
 _UPS = "g/+/up/+"
 _BIRTHS_AGAIN_S = 2.0
 
@@ -43,6 +44,7 @@ class Ingest:
 
     async def _receive(self, session: Session) -> None:
         await session.subscribe(_BIRTHS, qos=0)
+        await session.subscribe(_STATUSES, qos=0)
         await session.subscribe(_UPS, qos=0)
         for topic, payload in self._intake.all_cursors().items():
             await session.publish(topic, payload, retain=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from hub import birth as births
 from hub.errors import BirthError, UnknownAliasError
 from hub.store.writing import Writer
-from protocols import cursor, pack, topics
+from protocols import cursor, pack, status, topics
 from protocols.custody import STORE, Header, Receiver
-from protocols.deflated import inflate
+from protocols.deflated import inflate, inflate_json
 from protocols.errors import DecodeError, ProtocolError
 from runtime.mqtt import Message
 
@@ -79,6 +79,8 @@ class Intake:
                     for lane in topics.LANES:  # so that a new gateway learns at once whom it speaks to
                         self._receiver((topic.sender, lane))
                         touched.setdefault((topic.sender, lane), [])
+            elif topic.kind == "status":
+                self._take_status(topic.sender, message)
             elif topic.kind == "up":
                 sender = (topic.sender, topic.lane)
                 written = self._take_pack(sender, message.payload)
@@ -98,6 +100,11 @@ class Intake:
         else:
             self._writer.write_death(gateway)
         self._writer.count("births")
+
+    def _take_status(self, gateway: str, message: Message) -> None:
+        payload = inflate_json(message.payload, max_bytes=status.MAX_BYTES)
+        self._writer.write_status(gateway, status.decode(payload), retained=message.retained)
+        self._writer.count("statuses")
 
     def _take_pack(self, sender: tuple[str, str], payload: bytes) -> list[Header]:
         """The header if the pack was written; an empty list if the sender shall only hear the cursor."""

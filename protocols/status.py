@@ -1,7 +1,7 @@
 """The status message: what a gateway holds that the hub has not confirmed, and its counts. Pure; JSON, retained.
 
-It tells the hub what no pack can: how much waits, since when, and what was suppressed though nothing was sent. Counts are
-cumulative and times Unix milliseconds, so that any message stands for all before it.
+It tells the hub what no pack can: how much waits, since when, and what was suppressed though nothing was sent. Counts
+are cumulative and times Unix milliseconds, so that any message stands for all before it.
 """
 
 import json

@@ -10,6 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
+from hub.store import accounts
+from hub.store.accounts import Account, Backlog
 from hub.store.lag import percentile
 from hub.store.schema import FILE, connect
 from protocols.reading import BAD, TIME_ESTIMATED
@@ -182,10 +184,20 @@ class Querying:
             read, suppressed = tallies.get(thing, (0, 0))
             arrived, gone = (counts.get(thing, (0,))[0] for counts in (stored, lost))
             # A pack's tally counts what its epoch had read by then: what is stored beyond that is stored twice.
-            twice = max(0, arrived + gone - (read - suppressed)) if thing in tallies else 0
+            twice = max(0, arrived + gone - (read - suppressed)) if read else 0
             delays = (percentile(lags[thing], part) for part in (0.5, 0.99))
             made.append(Custody(thing, read, suppressed, arrived, gone, twice, *delays))
         return made
+
+    def accounts(self) -> list[Account]:
+        """Where the readings of each gateway are."""
+        with self._open() as db:
+            return accounts.accounts(db)
+
+    def backlog(self, gateway: str, from_ms: int, to_ms: int, step_ms: int) -> list[Backlog]:
+        """What a gateway held with from <= time < to: the most of each step."""
+        with self._open() as db:
+            return accounts.backlog(db, gateway, from_ms, to_ms, step_ms)
 
     def stored(self) -> int:
         """How many readings the store holds."""

@@ -93,6 +93,22 @@ def names_of_states(db: Database) -> None:
     db.execute("ALTER TABLE stream ADD COLUMN states TEXT NOT NULL DEFAULT '{}'")
 
 
+@migrations()
+def what_gateways_hold(db: Database) -> None:
+    """What was stored of each epoch; each gateway's last status (without its tallies and past), and what was missing
+    then; what gateways held by the minute.
+    """
+    db.execute("ALTER TABLE tally ADD COLUMN stored INTEGER NOT NULL DEFAULT 0")
+    db.execute(
+        "CREATE TABLE status (gateway TEXT PRIMARY KEY, heard_ms INTEGER NOT NULL, missing INTEGER NOT NULL,"
+        " message BLOB NOT NULL) WITHOUT ROWID"
+    )
+    db.execute(
+        "CREATE TABLE backlog (gateway TEXT NOT NULL, time_ms INTEGER NOT NULL, readings INTEGER NOT NULL,"
+        " age_ms INTEGER NOT NULL, PRIMARY KEY (gateway, time_ms)) WITHOUT ROWID"
+    )
+
+
 def prepare(data: Path) -> Path:
     """Make or migrate the store in this directory; several processes may do so at once. Returns the file."""
     data.mkdir(parents=True, exist_ok=True)

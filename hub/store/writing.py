@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from hub.birth import Birth
 from hub.errors import BirthError, UnknownAliasError
+from hub.store import accounts
 from hub.store.lag import bucket_of
 from hub.store.schema import connect, prepare
 from protocols.custody import Header, incarnation_of
 from protocols.pack import Body, Column, by_alias
 from protocols.pack import Row as PackRow
 from protocols.reading import BAD, BAD_INVALID, GOOD, TIME_ESTIMATED, DecimalFraction, to_float
+from protocols.status import Status
 
 if TYPE_CHECKING:
     from protocols.reading import Value  # MicroPython has no unions at run time, so it exists for the checker only
@@ -55,10 +57,6 @@ WHERE excluded.time_ms > time_ms OR (excluded.time_ms = time_ms AND excluded.bac
 _CURSOR = """
 INSERT INTO cursor (gateway, lane, epoch, seq) VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)
-"""
-_TALLY = """
-INSERT INTO tally (gateway, epoch, thing, read, suppressed) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET read = max(read, excluded.read), suppressed = max(suppressed, excluded.suppressed)
 """
 _LOST = "INSERT INTO lost (gateway, lane, epoch, seq, thing, count, from_ms, to_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _LAG = """
@@ -148,6 +146,10 @@ class Writer:
             (self._clock(), gateway),
         )
 
+    def write_status(self, gateway: str, status: Status, *, retained: bool) -> None:
+        """Take over what a gateway says that it holds; retained: it was said before we listened."""
+        accounts.write_status(self._db, gateway, status, now_ms=self._clock(), retained=retained)
+
     def check_pack(self, gateway: str, header: Header, body: Body) -> None:
         """Raises UnknownAliasError if the pack speaks of an alias that no birth has announced."""
         known = self._aliases(gateway, incarnation_of(header.epoch))
@@ -161,12 +163,14 @@ class Writer:
     def write_pack(self, gateway: str, lane: str, header: Header, body: Body) -> None:
         """Take over a pack's readings, counts and gap records, and move the cursor past it."""
         known = self._aliases(gateway, incarnation_of(header.epoch))
+        stored: Counter[str] = Counter()
         for column in body.columns:
             self._write_column(column, *known[column.alias], backfill=header.backfill)
+            stored[known[column.alias][1]] += len(column.times_ms)
         for row in body.rows:
             self._write_row(row, known, backfill=header.backfill)
-        tallies = [(gateway, header.epoch, thing, *tally) for thing, tally in body.tallies.items()]
-        self._db.executemany(_TALLY, tallies)
+            stored.update(known[alias][1] for alias, _ in by_alias(row))
+        accounts.write_tallies(self._db, gateway, header.epoch, body.tallies, stored)
         losses = [(gateway, lane, header.epoch, header.seq, thing, *loss) for thing, loss in body.lost.items()]
         self._db.executemany(_LOST, losses)
         self._move_cursor(gateway, lane, header)

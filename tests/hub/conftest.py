@@ -106,6 +106,10 @@ def running_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub
 
 
 async def _feed(data: Path, mqtt_port: int, now_ms: int) -> None:
+    def counted(second: int) -> dict[str, tuple[int, int]]:
+        """Each second a pulse is suppressed beside the one that is sent."""
+        return {"wearable-1": (2 * second + 2, second + 1), "meter-1": (2 * second + 2, 0)}
+
     gateway = Gateway(data, mqtt_port)
     for second in range(120):
         at = now_ms - (119 - second) * 1000
@@ -115,7 +119,7 @@ async def _feed(data: Path, mqtt_port: int, now_ms: int) -> None:
             ("meter-1", reading("active_power", 900.2 + 1.5 * second, "W", time_ms=at)),
             ("meter-1", reading("voltage", None, "V", 17, at)),
         ]
-        gateway.put(body(made, tallies={"wearable-1": (2 * second + 2, second + 1)}))
+        gateway.put(body(made, tallies=counted(second)))
     async with asyncio.TaskGroup() as group:
         running = group.create_task(gateway.run())
         await gateway.emptied()

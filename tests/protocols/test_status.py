@@ -58,5 +58,7 @@ def test_the_largest_message_is_taken() -> None:
     most = 2**53 - 1
     things = {f"{number:064d}": (most, most) for number in range(2000)}
     lanes = {lane: Held(most, most, most) for lane in LANES}
-    status = Status(most, MAX_EPOCH - 1, things, lanes, most, most, most, "f" * 300, [Sample(most, most, most)] * MAX_PAST)
+    status = Status(
+        most, MAX_EPOCH - 1, things, lanes, most, most, most, "f" * 300, [Sample(most, most, most)] * MAX_PAST
+    )
     assert decode(encode(status)) == status

@@ -1,0 +1,172 @@
+"""Where each gateway's readings are: what the gateway says, set against what is stored. Both sides of the store.
+
+read = suppressed + stored + buffered + declared lost. What was read and suppressed is counted by the gateway, what is
+stored by us: were something missing or stored twice, the two would not meet.
+"""
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from protocols.status import Sample, Status, decode, encode
+
+BACKLOG_STEP_MS = 60_000  # the most that was held in each minute is kept
+_BACKLOG_KEPT_MS = 2 * 86_400_000
+
+_TALLY = """
+INSERT INTO tally (gateway, epoch, thing, read, suppressed, stored) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET read = max(read, excluded.read), suppressed = max(suppressed, excluded.suppressed),
+    stored = stored + excluded.stored
+"""
+_BACKLOG = """
+INSERT INTO backlog (gateway, time_ms, readings, age_ms) VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET readings = max(readings, excluded.readings), age_ms = max(age_ms, excluded.age_ms)
+"""
+_SUMS = """
+SELECT gateway, sum(read) AS read, sum(suppressed) AS suppressed, sum(stored) AS stored FROM tally {where}
+GROUP BY gateway
+"""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A gateway's last status and the hub's time when it came. oldest_age_ms: of the oldest reading held then."""
+
+    heard_ms: int
+    status: Status
+    buffered: int
+    oldest_age_ms: int | None
+
+
+@dataclass(frozen=True)
+class Account:
+    """The equation of one gateway: read + twice = suppressed + stored + buffered + declared_lost + missing.
+
+    `missing` and `twice` are 0 unless readings are lost without a word, or stored beyond what was read. `set_aside`
+    counts packs that came but cannot be read: what they hold is among the missing.
+    """
+
+    gateway: str
+    read: int
+    suppressed: int
+    stored: int
+    buffered: int
+    declared_lost: int
+    missing: int
+    twice: int
+    set_aside: int
+    heard: Heard | None
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every reading is where it should be."""
+        return not (self.missing or self.twice)
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """The most that a gateway held within one step, and the greatest age of its oldest reading."""
+
+    time_ms: int
+    readings: int
+    age_ms: int
+
+
+def write_tallies(
+    db: sqlite3.Connection,
+    gateway: str,
+    epoch: int,
+    tallies: Mapping[str, tuple[int, int]],
+    stored: Mapping[str, int] = {},
+) -> None:
+    """Take over what was read and suppressed since the epoch began, and count what was stored of it."""
+    rows = [
+        (gateway, epoch, thing, *tallies.get(thing, (0, 0)), stored.get(thing, 0))
+        for thing in tallies.keys() | stored.keys()
+    ]
+    db.executemany(_TALLY, rows)
+
+
+def write_status(db: sqlite3.Connection, gateway: str, status: Status, *, now_ms: int, retained: bool) -> None:
+    """Take over a status. A retained one was made before we listened: it is as old as it says, and judges nothing."""
+    kept = encode(status._replace(tallies={}, past=[]))
+    if retained and db.execute("SELECT 1 FROM status WHERE gateway = ? AND message = ?", (gateway, kept)).fetchone():
+        return  # it was taken when it was said
+    write_tallies(db, gateway, status.epoch, status.tallies)
+    heard_ms = min(now_ms, status.time_ms) if retained else now_ms
+    missing = 0
+    if not retained:  # it came behind the packs that were sent before it, so that it and the tallies are of one moment
+        held = sum(lane.readings for lane in status.lanes.values()) + status.lost
+        missing = max(0, _outside(db, gateway) - held)
+    db.execute("INSERT OR REPLACE INTO status VALUES (?, ?, ?, ?)", (gateway, heard_ms, missing, kept))
+    _write_backlog(db, gateway, status, heard_ms, now_ms)
+
+
+def accounts(db: sqlite3.Connection) -> list[Account]:
+    """The account of every gateway that has called."""
+    sums = {row["gateway"]: row for row in db.execute(_SUMS.format(where=""))}
+    lost = dict(db.execute("SELECT gateway, sum(count) FROM lost GROUP BY gateway").fetchall())
+    aside = dict(db.execute("SELECT gateway, count(*) FROM set_aside GROUP BY gateway").fetchall())
+    heard = {row["gateway"]: row for row in db.execute("SELECT * FROM status")}
+    gateways = [row["id"] for row in db.execute("SELECT id FROM gateway ORDER BY id")]
+    return [
+        _account(gateway, sums.get(gateway), lost.get(gateway, 0), aside.get(gateway, 0), heard.get(gateway))
+        for gateway in gateways
+    ]
+
+
+def backlog(db: sqlite3.Connection, gateway: str, from_ms: int, to_ms: int, step_ms: int) -> list[Backlog]:
+    """What a gateway held with from <= time < to, in steps that begin at multiples of `step_ms`."""
+    rows = db.execute(
+        "SELECT time_ms / ?1 * ?1, max(readings), max(age_ms) FROM backlog"
+        " WHERE gateway = ?2 AND time_ms >= ?3 AND time_ms < ?4 GROUP BY time_ms / ?1 ORDER BY 1",
+        (step_ms, gateway, from_ms, to_ms),
+    )
+    return [Backlog(*row) for row in rows]
+
+
+def _outside(db: sqlite3.Connection, gateway: str) -> int:
+    """Readings that the gateway has counted and we do not have: it holds them, or they are lost."""
+    row = db.execute(_SUMS.format(where="WHERE gateway = ?"), (gateway,)).fetchone()
+    (lost,) = db.execute("SELECT coalesce(sum(count), 0) FROM lost WHERE gateway = ?", (gateway,)).fetchone()
+    return (row["read"] - row["suppressed"] - row["stored"] if row else 0) - int(lost)
+
+
+def _account(gateway: str, sums: sqlite3.Row | None, lost: int, set_aside: int, told: sqlite3.Row | None) -> Account:
+    read, suppressed, stored = (sums["read"], sums["suppressed"], sums["stored"]) if sums else (0, 0, 0)
+    outside = max(0, read - suppressed - stored - lost)
+    twice = max(0, suppressed + stored + lost - read)
+    heard = _heard(told) if told else None
+    # What has come since the last status was either held or lost then: it cannot be missing any more.
+    missing = min(told["missing"], outside) if told else 0
+    undelivered = min(heard.status.lost, outside - missing) if heard else 0
+    buffered = outside - missing - undelivered
+    return Account(gateway, read, suppressed, stored, buffered, lost + undelivered, missing, twice, set_aside, heard)
+
+
+def _heard(row: sqlite3.Row) -> Heard:
+    status = decode(row["message"])
+    buffered = sum(held.readings for held in status.lanes.values())
+    return Heard(row["heard_ms"], status, buffered, _age(status.time_ms, oldest_of(status)))
+
+
+def oldest_of(status: Status) -> int | None:
+    """The time of the oldest reading held on any lane."""
+    return min((held.oldest_ms for held in status.lanes.values() if held.oldest_ms is not None), default=None)
+
+
+def _age(time_ms: int, oldest_ms: int | None) -> int | None:
+    return None if oldest_ms is None else max(0, time_ms - oldest_ms)
+
+
+def _write_backlog(db: sqlite3.Connection, gateway: str, status: Status, heard_ms: int, now_ms: int) -> None:
+    """Times are shifted to our clock: a gateway's own may be off, but an interval is right."""
+    now = Sample(status.time_ms, sum(held.readings for held in status.lanes.values()), oldest_of(status))
+    shift_ms = heard_ms - status.time_ms
+    rows = [
+        (gateway, (sample.time_ms + shift_ms) // BACKLOG_STEP_MS * BACKLOG_STEP_MS, sample.readings,
+         _age(sample.time_ms, sample.oldest_ms) or 0)
+        for sample in (*status.past, now)
+    ]  # fmt: skip
+    db.executemany(_BACKLOG, rows)
+    db.execute("DELETE FROM backlog WHERE gateway = ? AND time_ms < ?", (gateway, now_ms - _BACKLOG_KEPT_MS))
