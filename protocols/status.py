@@ -15,9 +15,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NamedTuple
 
-    class Held(NamedTuple):
-        """What is held of one lane; `oldest_ms` is the time of the oldest reading, None if there is none."""
+    class Lane(NamedTuple):
+        """tallies: {thing: (read, suppressed)} since the epoch began, as packs give them. What is held: how many
+        readings in how many packs, and the time of the oldest reading, None if there is none.
+        """
 
+        tallies: dict[str, tuple[int, int]]
         readings: int
         packs: int
         oldest_ms: "int | None"
@@ -30,15 +33,14 @@ if TYPE_CHECKING:
         oldest_ms: "int | None"
 
     class Status(NamedTuple):
-        """tallies: {thing: (read, suppressed)} since `epoch` began, as packs give them. lost: readings in gap records
-        that the hub has not confirmed. failure: why the outbox cannot be written, empty if it can. past: samples from
-        before, oldest first, for a hub that may have missed them.
+        """epoch: the newest. lost: readings in gap records that the hub has not confirmed. failure: why the outbox
+        cannot be written, empty if it can. past: samples from before, oldest first, for a hub that may have missed
+        them.
         """
 
         time_ms: int
         epoch: int
-        tallies: dict[str, tuple[int, int]]
-        lanes: "dict[str, Held]"
+        lanes: "dict[str, Lane]"
         lost: int
         bytes_held: int
         max_bytes: int
@@ -46,13 +48,11 @@ if TYPE_CHECKING:
         past: "list[Sample]"
 
 else:
-    Held = namedtuple("Held", ("readings", "packs", "oldest_ms"))
+    Lane = namedtuple("Lane", ("tallies", "readings", "packs", "oldest_ms"))
     Sample = namedtuple("Sample", ("time_ms", "readings", "oldest_ms"))
-    Status = namedtuple(
-        "Status", ("time_ms", "epoch", "tallies", "lanes", "lost", "bytes_held", "max_bytes", "failure", "past")
-    )
+    Status = namedtuple("Status", ("time_ms", "epoch", "lanes", "lost", "bytes_held", "max_bytes", "failure", "past"))
 
-MAX_BYTES = 500_000
+MAX_BYTES = 800_000
 MAX_PAST = 1440  # a day by the minute
 _MAX_THINGS = 2000
 _MAX_REASON = 300
@@ -65,10 +65,14 @@ def encode(status: "Status") -> bytes:
         {
             "time_ms": status.time_ms,
             "epoch": status.epoch,
-            "tallies": status.tallies,
             "lanes": {
-                lane: {"readings": held.readings, "packs": held.packs, "oldest_ms": held.oldest_ms}
-                for lane, held in status.lanes.items()
+                name: {
+                    "tallies": lane.tallies,
+                    "readings": lane.readings,
+                    "packs": lane.packs,
+                    "oldest_ms": lane.oldest_ms,
+                }
+                for name, lane in status.lanes.items()
             },
             "lost": status.lost,
             "bytes": [status.bytes_held, status.max_bytes],
@@ -95,7 +99,6 @@ def decode(data: bytes) -> "Status":
     return Status(
         _number("time_ms", message.get("time_ms")),
         _number("epoch", message.get("epoch"), MAX_EPOCH),
-        _tallies(message.get("tallies")),
         _lanes(message.get("lanes")),
         _number("lost", message.get("lost")),
         held,
@@ -119,17 +122,18 @@ def _tallies(table: object) -> "dict[str, tuple[int, int]]":
     return found
 
 
-def _lanes(table: object) -> "dict[str, Held]":
+def _lanes(table: object) -> "dict[str, Lane]":
     if not isinstance(table, dict) or set(table) != set(LANES):
         raise DecodeError("status", "lanes are not " + " and ".join(LANES))
     found = {}
-    for lane, held in table.items():
-        if not isinstance(held, dict):
-            raise DecodeError("status", lane + " is not a JSON object")
-        found[lane] = Held(
-            _number(lane + " readings", held.get("readings")),
-            _number(lane + " packs", held.get("packs")),
-            _time("the oldest of " + lane, held.get("oldest_ms")),
+    for name, lane in table.items():
+        if not isinstance(lane, dict):
+            raise DecodeError("status", name + " is not a JSON object")
+        found[name] = Lane(
+            _tallies(lane.get("tallies")),
+            _number(name + " readings", lane.get("readings")),
+            _number(name + " packs", lane.get("packs")),
+            _time("the oldest of " + name, lane.get("oldest_ms")),
         )
     return found
 

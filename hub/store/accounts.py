@@ -18,13 +18,20 @@ INSERT INTO tally (gateway, epoch, thing, read, suppressed, stored) VALUES (?, ?
 ON CONFLICT DO UPDATE SET read = max(read, excluded.read), suppressed = max(suppressed, excluded.suppressed),
     stored = stored + excluded.stored
 """
+# Apart from what the packs say, which is of the packs that have come: gap records are reckoned against that.
+_TOLD = """
+INSERT INTO tally (gateway, epoch, thing, read, suppressed, told_read, told_suppressed) VALUES (?, ?, ?, 0, 0, ?, ?)
+ON CONFLICT DO UPDATE SET told_read = max(told_read, excluded.told_read),
+    told_suppressed = max(told_suppressed, excluded.told_suppressed)
+"""
 _BACKLOG = """
 INSERT INTO backlog (gateway, time_ms, readings, age_ms) VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET readings = max(readings, excluded.readings), age_ms = max(age_ms, excluded.age_ms)
 """
 _SUMS = """
-SELECT gateway, sum(read) AS read, sum(suppressed) AS suppressed, sum(stored) AS stored FROM tally {where}
-GROUP BY gateway
+SELECT gateway, sum(max(read, told_read)) AS read, sum(max(suppressed, told_suppressed)) AS suppressed,
+    sum(stored) AS stored
+FROM tally {where} GROUP BY gateway
 """
 
 
@@ -77,9 +84,9 @@ def write_tallies(
     gateway: str,
     epoch: int,
     tallies: Mapping[str, tuple[int, int]],
-    stored: Mapping[str, int] = {},
+    stored: Mapping[str, int],
 ) -> None:
-    """Take over what was read and suppressed since the epoch began, and count what was stored of it."""
+    """Take over what a pack says was read and suppressed since the epoch began, and count what was stored of it."""
     rows = [
         (gateway, epoch, thing, *tallies.get(thing, (0, 0)), stored.get(thing, 0))
         for thing in tallies.keys() | stored.keys()
@@ -89,15 +96,16 @@ def write_tallies(
 
 def write_status(db: sqlite3.Connection, gateway: str, status: Status, *, now_ms: int, retained: bool) -> None:
     """Take over a status. A retained one was made before we listened: it is as old as it says, and judges nothing."""
-    kept = encode(status._replace(tallies={}, past=[]))
+    kept = encode(_without_tallies(status))
     if retained and db.execute("SELECT 1 FROM status WHERE gateway = ? AND message = ?", (gateway, kept)).fetchone():
         return  # it was taken when it was said
-    write_tallies(db, gateway, status.epoch, status.tallies)
+    for lane in status.lanes.values():
+        rows = [(gateway, status.epoch, thing, *tally) for thing, tally in lane.tallies.items()]
+        db.executemany(_TOLD, rows)
     heard_ms = min(now_ms, status.time_ms) if retained else now_ms
     missing = 0
     if not retained:  # it came behind the packs that were sent before it, so that it and the tallies are of one moment
-        held = sum(lane.readings for lane in status.lanes.values()) + status.lost
-        missing = max(0, _outside(db, gateway) - held)
+        missing = max(0, _outside(db, gateway) - _buffered(status) - status.lost)
     db.execute("INSERT OR REPLACE INTO status VALUES (?, ?, ?, ?)", (gateway, heard_ms, missing, kept))
     _write_backlog(db, gateway, status, heard_ms, now_ms)
 
@@ -144,15 +152,22 @@ def _account(gateway: str, sums: sqlite3.Row | None, lost: int, set_aside: int, 
     return Account(gateway, read, suppressed, stored, buffered, lost + undelivered, missing, twice, set_aside, heard)
 
 
+def _without_tallies(status: Status) -> Status:
+    return status._replace(past=[], lanes={name: lane._replace(tallies={}) for name, lane in status.lanes.items()})
+
+
 def _heard(row: sqlite3.Row) -> Heard:
     status = decode(row["message"])
-    buffered = sum(held.readings for held in status.lanes.values())
-    return Heard(row["heard_ms"], status, buffered, _age(status.time_ms, oldest_of(status)))
+    return Heard(row["heard_ms"], status, _buffered(status), _age(status.time_ms, oldest_of(status)))
 
 
 def oldest_of(status: Status) -> int | None:
     """The time of the oldest reading held on any lane."""
-    return min((held.oldest_ms for held in status.lanes.values() if held.oldest_ms is not None), default=None)
+    return min((lane.oldest_ms for lane in status.lanes.values() if lane.oldest_ms is not None), default=None)
+
+
+def _buffered(status: Status) -> int:
+    return sum(lane.readings for lane in status.lanes.values())
 
 
 def _age(time_ms: int, oldest_ms: int | None) -> int | None:
@@ -161,7 +176,7 @@ def _age(time_ms: int, oldest_ms: int | None) -> int | None:
 
 def _write_backlog(db: sqlite3.Connection, gateway: str, status: Status, heard_ms: int, now_ms: int) -> None:
     """Times are shifted to our clock: a gateway's own may be off, but an interval is right."""
-    now = Sample(status.time_ms, sum(held.readings for held in status.lanes.values()), oldest_of(status))
+    now = Sample(status.time_ms, _buffered(status), oldest_of(status))
     shift_ms = heard_ms - status.time_ms
     rows = [
         (gateway, (sample.time_ms + shift_ms) // BACKLOG_STEP_MS * BACKLOG_STEP_MS, sample.readings,

@@ -95,10 +95,11 @@ def names_of_states(db: Database) -> None:
 
 @migrations()
 def what_gateways_hold(db: Database) -> None:
-    """What was stored of each epoch; each gateway's last status (without its tallies and past), and what was missing
-    then; what gateways held by the minute.
+    """What was stored of each epoch, and what statuses tell of it; each gateway's last status (without its tallies and
+    past), and what was missing then; what gateways held by the minute.
     """
-    db.execute("ALTER TABLE tally ADD COLUMN stored INTEGER NOT NULL DEFAULT 0")
+    for column in ("stored", "told_read", "told_suppressed"):
+        db.execute(f"ALTER TABLE tally ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
     db.execute(
         "CREATE TABLE status (gateway TEXT PRIMARY KEY, heard_ms INTEGER NOT NULL, missing INTEGER NOT NULL,"
         " message BLOB NOT NULL) WITHOUT ROWID"

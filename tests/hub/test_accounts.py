@@ -12,7 +12,7 @@ from protocols import status as statuses
 from protocols.custody import Header, epoch_number
 from protocols.pack import Body
 from protocols.reading import reading
-from protocols.status import Held, Sample, Status
+from protocols.status import Lane, Sample, Status
 from runtime.mqtt import Message
 from tests.hub.gateway import ID, INCARNATION, birth, body, message
 
@@ -55,8 +55,9 @@ def told(
     *, read: int = 0, suppressed: int = 0, buffered: int = 0, lost: int = 0, retained: bool = False, **more: object
 ) -> Message:
     """A status as it travels; it holds what it holds on the bulk lane, the oldest for ten seconds."""
-    lanes = {"urgent": Held(0, 0, None), "bulk": Held(buffered, buffered, NOW_MS - 10_000 if buffered else None)}
-    made = Status(NOW_MS, EPOCH, {THING: (read, suppressed)}, lanes, lost, 4096, 1 << 29, "", [])
+    bulk = Lane({THING: (read, suppressed)}, buffered, buffered, NOW_MS - 10_000 if buffered else None)
+    lanes = {"urgent": Lane({}, 0, 0, None), "bulk": bulk}
+    made = Status(NOW_MS, EPOCH, lanes, lost, 4096, 1 << 29, "", [])
     return Message(f"g/{ID}/status", statuses.encode(made._replace(**more)), retained)
 
 
@@ -181,8 +182,8 @@ def test_the_backlog_of_two_days_ago_is_let_go(intake: Intake, querying: Queryin
     assert [one.readings for one in querying.backlog(ID, 0, clock.now_ms + 1, 60_000)] == [0]
 
 
-def _lanes(held: int, oldest_ms: int) -> dict[str, Held]:
-    return {"urgent": Held(0, 0, None), "bulk": Held(held, 1, oldest_ms)}
+def _lanes(held: int, oldest_ms: int) -> dict[str, Lane]:
+    return {"urgent": Lane({}, 0, 0, None), "bulk": Lane({}, held, 1, oldest_ms)}
 
 
 actions = st.lists(

@@ -107,10 +107,10 @@ def _cursor_decode(text, args):
 
 
 def _status_encode(value, args):
-    time_ms, epoch, tallies, lanes, lost, held, most, failure, past = value
-    lanes = {lane: status.Held(*held) for lane, held in lanes.items()}
+    time_ms, epoch, lanes, lost, held, most, failure, past = value
+    lanes = {name: status.Lane(*lane) for name, lane in lanes.items()}
     past = [status.Sample(*sample) for sample in past]
-    made = status.Status(time_ms, epoch, tallies, lanes, lost, held, most, failure, past)
+    made = status.Status(time_ms, epoch, lanes, lost, held, most, failure, past)
     return json.loads(status.encode(made))
 
 
