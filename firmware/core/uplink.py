@@ -4,10 +4,10 @@ import asyncio
 import json
 import random
 
+from firmware.core.handover import Handover
 from firmware.core.mqtt import MqttClient
 from firmware.errors import JournalError, MqttError
-from protocols import cursor, senml, topics
-from protocols.custody import Sender
+from protocols import cursor, topics
 from protocols.errors import DecodeError
 
 TYPE_CHECKING = False
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from protocols.custody import Header
     from protocols.reading import Reading
 
-_WINDOW = 16
-_BACKFILL_WINDOW = 16
-_RESEND_MS = 3000
-_FEW = 5  # packs that may wait at a reconnect without making an epoch of their own worth while
 _LOOK_S = 1
 _FIRST_GAP_MS, _LAST_GAP_MS = 500, 30000
 
@@ -40,38 +36,25 @@ class Uplink:
     ):
         self._config = config
         self._clock = clock
-        self._journal = journal
-        self._epochs = epochs
+        self._handover = Handover(journal, epochs, device=config.device)
         self._birth = birth
         self._up = topics.up(topics.DEVICE, config.device, topics.BULK)
         self._birth_topic = topics.birth(topics.DEVICE, config.device)
         self._cursor = topics.cursor(topics.DEVICE, config.device, topics.BULK)
         self._wake = asyncio.Event()
-        self.refused = 0  # readings that the journal could not keep and that are not declared yet
-        self._sender = Sender(window=_WINDOW, backfill_window=_BACKFILL_WINDOW, resend_ms=_RESEND_MS)
         self._gap_ms = _FIRST_GAP_MS
-        for epoch, first, last in journal.epochs():
-            self._sender.restore(epoch, first - 1, last)
-        self._open_epoch()
+
+    @property
+    def refused(self) -> int:
+        """Readings that the journal could not keep and that are not declared yet."""
+        return self._handover.refused
 
     def append(self, readings: "Sequence[Reading]", *, wall_clock: bool) -> None:
         """Take readings into custody as one pack.
 
         Raises JournalError if they cannot be kept: they are declared lost as soon as the flash takes a record again.
         """
-        body = senml.encode_body(readings, device=self._config.device, wall_clock=wall_clock)
-        try:
-            if self.refused:
-                self._keep(senml.encode_lost(self.refused, device=self._config.device), self.refused)
-                self.refused = 0
-            self._keep(body, len(readings))
-        except JournalError:
-            self.refused += len(readings)
-            raise
-
-    def _keep(self, body: str, readings: int) -> None:
-        self._last = self._journal.append(body.encode(), readings)
-        self._sender.appended(self._epoch, self._last)
+        self._handover.append(readings, wall_clock=wall_clock)
         self._wake.set()
 
     async def run(self) -> None:
@@ -97,7 +80,7 @@ class Uplink:
             await self._announce(client)
             await self._send_packs(client)
         finally:
-            self._sender.disconnected()
+            self._handover.disconnected()
             client.close()
             if serving is not None:
                 serving.cancel()
@@ -112,18 +95,16 @@ class Uplink:
         self._wake.set()
 
     async def _announce(self, client: MqttClient) -> None:
-        if self._last - self._released > _FEW:
-            self._open_epoch()
-        self._sender.connected()
+        self._handover.connected()
         await client.publish(self._birth_topic, self._certificate("online"), qos=1, retain=True)
         self._gap_ms = _FIRST_GAP_MS
-        print("uplink: connected, epoch", self._epoch)
+        print("uplink: connected, epoch", self._handover.epoch)
 
     async def _send_packs(self, client: MqttClient) -> None:
         """Send what is due until the connection fails. Raises MqttError."""
         while self._failure is None:
             self._wake.clear()
-            for header in self._sender.due(self._clock.monotonic_ms()):
+            for header in self._handover.due(self._clock.monotonic_ms()):
                 await self._send(client, header)
             try:
                 await asyncio.wait_for(self._wake.wait(), _LOOK_S)
@@ -132,13 +113,10 @@ class Uplink:
         raise self._failure
 
     async def _send(self, client: MqttClient, header: "Header") -> None:
-        try:
-            payload, readings = self._journal.read(header.epoch, header.seq)
-        except JournalError:
-            return  # the cursor passed it while the packs before it were sent
-        body = senml.encode_lost(readings, device=self._config.device) if payload is None else payload.decode()
-        # QoS 0: the gateway's cursor is the acknowledgement, and what is lost on the way is sent again.
-        await client.publish(self._up, senml.encode_pack(header, body, self._clock.monotonic_ms()))
+        message = self._handover.message(header, self._clock.monotonic_ms())
+        if message is not None:
+            # QoS 0: the gateway's cursor is the acknowledgement, and what is lost on the way is sent again.
+            await client.publish(self._up, message)
 
     def _take(self, topic: str, payload: bytes) -> None:
         if topic != self._cursor:
@@ -148,20 +126,11 @@ class Uplink:
         except DecodeError as error:
             print("uplink:", error)
             return
-        for release in self._sender.cursor(session, stored, self._clock.monotonic_ms()):
-            self._journal.release(release.epoch, release.upto)
-            if release.epoch == self._epoch:
-                self._released = release.upto
+        self._handover.cursor(session, stored, self._clock.monotonic_ms())
         self._wake.set()
 
-    def _open_epoch(self) -> None:
-        self._epoch = self._epochs.next()
-        self._journal.open(self._epoch)
-        self._sender.open(self._epoch)
-        self._last = self._released = 0
-
     def _certificate(self, state: str) -> bytes:
-        certificate = {"device": self._config.device, "state": state, "epoch": self._epoch}
+        certificate = {"device": self._config.device, "state": state, "epoch": self._handover.epoch}
         certificate.update(self._birth)
         return json.dumps(certificate).encode()
 

@@ -51,7 +51,7 @@ async def test_a_connection_ends_when_a_cursor_cannot_be_followed(tmp_path, monk
     journal = Journal(str(tmp_path), limit_bytes=4096)
     uplink = Uplink(Config(CONFIG), Clock(hal), journal, Epochs(str(tmp_path), hal), birth={})
     uplink.append([Reading("heart_rate", 70, "/min", GOOD, 1)], wall_clock=False)
-    epoch = uplink._epoch
+    epoch = uplink._handover.epoch
 
     def refuse(epoch, upto):
         raise OSError(5, "the flash does not answer")
@@ -77,9 +77,6 @@ def test_what_the_flash_refuses_is_declared_lost_when_it_takes_records_again(tmp
     (tmp_path / "away").rename(folder)
     uplink.append(readings, wall_clock=True)
     uplink.append(readings, wall_clock=True)
-    uplink._sender.connected()
-    packs = [
-        senml.decode_pack(senml.encode_pack(header, journal.read(header.epoch, header.seq)[0].decode(), 0), "w")
-        for header in uplink._sender.due(0)
-    ]
+    uplink._handover.connected()
+    packs = [senml.decode_pack(uplink._handover.message(header, 0), "w") for header in uplink._handover.due(0)]
     assert [(pack.lost, len(pack.readings)) for pack in packs] == [(6, 0), (0, 2), (0, 2)]
