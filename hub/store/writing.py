@@ -82,6 +82,7 @@ class Writer:
             tuple[str, int], dict[int, tuple[int, str]]
         ] = {}  # alias -> (stream, thing), by incarnation
         self._waiting: list[tuple[str, int]] = []  # (thing, time) whose latency is known at the commit
+        self._statuses: list[tuple[str, Status, bool]] = []
         self._counts: Counter[str] = Counter()
         self._commit_ms = 0.0
 
@@ -96,6 +97,8 @@ class Writer:
         try:
             yield
             self._write_lags()
+            for gateway, status, retained in self._statuses:  # at last: they are set against the packs of the batch
+                accounts.write_status(self._db, gateway, status, now_ms=self._clock(), retained=retained)
             self._db.executemany(_COUNTER, self._counts.items())
             started = time.perf_counter()
             self._db.execute("COMMIT")
@@ -107,6 +110,7 @@ class Writer:
             raise
         finally:
             self._waiting.clear()
+            self._statuses.clear()
             self._counts.clear()
 
     def cursors(self) -> dict[tuple[str, str], dict[int, int]]:
@@ -148,7 +152,7 @@ class Writer:
 
     def write_status(self, gateway: str, status: Status, *, retained: bool) -> None:
         """Take over what a gateway says that it holds; retained: it was said before we listened."""
-        accounts.write_status(self._db, gateway, status, now_ms=self._clock(), retained=retained)
+        self._statuses.append((gateway, status, retained))
 
     def check_pack(self, gateway: str, header: Header, body: Body) -> None:
         """Raises UnknownAliasError if the pack speaks of an alias that no birth has announced."""
