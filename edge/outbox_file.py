@@ -42,7 +42,9 @@ def _create(db: sqlite_utils.Database) -> None:
     )
     db.table("stream").create({"alias": int, "thing": str, "metric": str, "unit": str}, pk="alias")
     db.table("stream").create_index(["thing", "metric", "unit"], unique=True)
-    db.table("tally").create({"epoch": int, "thing": str, "read": int, "suppressed": int}, pk=("epoch", "thing"))
+    db.table("tally").create(
+        {"lane": str, "epoch": int, "thing": str, "read": int, "suppressed": int}, pk=("lane", "epoch", "thing")
+    )
     db.table("cursor").create({"sender": str, "lane": str, "epoch": int, "seq": int}, pk=("sender", "lane", "epoch"))
 
 
@@ -100,13 +102,13 @@ class Row:
 class Batch:
     """What one transaction writes.
 
-    releases: {(lane, epoch): seq} up to which the hub has the packs; tallies: {(epoch, thing): (read, suppressed)};
-    origins: the devices' packs that the rows took over, in order of arrival.
+    releases: {(lane, epoch): seq} up to which the hub has the packs; tallies: {(lane, epoch, thing): (read,
+    suppressed)}; origins: the devices' packs that the rows took over, in order of arrival.
     """
 
     rows: Sequence[Row]
     releases: Mapping[tuple[str, int], int]
-    tallies: Mapping[tuple[int, str], tuple[int, int]]
+    tallies: Mapping[tuple[str, int, str], tuple[int, int]]
     origins: Sequence[Origin]
 
 
@@ -194,8 +196,8 @@ class OutboxFile:
                     freed_bytes += size
                     add_counts(freed, Content.from_json(text).counts)
             self._connection.executemany(
-                "INSERT OR REPLACE INTO tally VALUES (?, ?, ?, ?)",
-                [(epoch, thing, *tally) for (epoch, thing), tally in batch.tallies.items()],
+                "INSERT OR REPLACE INTO tally VALUES (?, ?, ?, ?, ?)",
+                [(*key, *tally) for key, tally in batch.tallies.items()],
             )
             self._connection.executemany(
                 "INSERT OR REPLACE INTO cursor VALUES (?, ?, ?, ?)",

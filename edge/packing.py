@@ -101,12 +101,12 @@ class Packing:
             return
         packs[lane] = _Pack()
         for thing, count in pack.counts.items():
-            self._tally.packed(thing, count)
+            self._tally.packed(lane, thing, count)
         for thing, (count, _, _) in pack.lost.items():
-            self._tally.packed(thing, count)
+            self._tally.packed(lane, thing, count)
         times = [reading.time_ms for _, reading in pack.readings if reading.time_ms is not None]
         times += [row.time_ms for row in pack.rows]
         spoken_of = dict.fromkeys((*pack.counts, *pack.lost))
-        body = Body(columns(pack.readings), pack.rows, self._tally.of(spoken_of), pack.lost)
+        body = Body(columns(pack.readings), pack.rows, self._tally.of(lane, spoken_of), pack.lost)
         content = Content(dict(pack.counts), body.tallies, (min(times, default=0), max(times, default=0)))
         self._append(lane, body, content, pack.origins)

@@ -102,7 +102,7 @@ class Pipeline:
             if stream.deadband.passes(reading):
                 passed.append((stream.alias, reading))
         if suppressed := len(readings) - len(passed):
-            self._outbox.tally.suppressed(thing, suppressed)
+            self._outbox.tally.suppressed(lane, thing, suppressed)
         self._packing.put(lane, thing, passed, origin)
         if origin:
             self._outbox.commit_soon(urgent=lane == URGENT)
@@ -153,7 +153,7 @@ class Pipeline:
     def _put(self, thing: str, row: Row | None, count: int, suppressed: int) -> None:
         """Take over what a channel lets pass, and count what it does not."""
         if suppressed:
-            self._outbox.tally.suppressed(thing, suppressed)
+            self._outbox.tally.suppressed(BULK, thing, suppressed)
         if row is not None:
             self._packing.put_row(BULK, thing, row, count)
         self._close_soon(BULK)

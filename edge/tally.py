@@ -1,43 +1,41 @@
-"""Counts for the equation of custody: read = suppressed + stored + buffered + declared lost, per thing."""
+"""Counts for the equation of custody: read = suppressed + stored + buffered + declared lost, per thing and lane."""
 
 from collections.abc import Iterable, Mapping
 
+Counts = tuple[int, int]  # read, suppressed
+
 
 class Tally:
-    """What was read and suppressed in the present epoch, and what of it is not on disk yet.
+    """What was read and suppressed on each lane in the present epoch, and what of it is not on disk yet.
 
     A reading counts as read once it is in a pack or suppressed; one that waits for its pack dies uncounted with us.
     """
 
-    def __init__(self, totals: Mapping[str, tuple[int, int]], epoch: int):
-        self._before = dict(totals)  # (read, suppressed) of all former epochs
-        self._now: dict[str, tuple[int, int]] = {}
-        self._dirty: set[str] = set()
+    def __init__(self, totals: Mapping[str, Counts], epoch: int):
+        self._before = dict(totals)  # of all former epochs, by thing
+        self._now: dict[tuple[str, str], Counts] = {}  # by lane and thing
+        self._dirty: set[tuple[str, str]] = set()
         self._epoch = epoch
-        self._unwritten: dict[tuple[int, str], tuple[int, int]] = {}
+        self._unwritten: dict[tuple[str, int, str], Counts] = {}
 
-    def packed(self, thing: str, count: int) -> None:
+    def packed(self, lane: str, thing: str, count: int) -> None:
         """So many readings went into a pack."""
-        read, suppressed = self._now.get(thing, (0, 0))
-        self._now[thing] = (read + count, suppressed)
-        self._dirty.add(thing)
+        self._add(lane, thing, (count, 0))
 
-    def suppressed(self, thing: str, count: int) -> None:
+    def suppressed(self, lane: str, thing: str, count: int) -> None:
         """So many readings were within their deadbands."""
-        read, suppressed = self._now.get(thing, (0, 0))
-        self._now[thing] = (read + count, suppressed + count)
-        self._dirty.add(thing)
+        self._add(lane, thing, (count, count))
 
-    def of(self, things: Iterable[str]) -> dict[str, tuple[int, int]]:
-        """(read, suppressed) of these things since the epoch began: what their pack says."""
-        return {thing: self._now.get(thing, (0, 0)) for thing in things}
+    def of(self, lane: str, things: Iterable[str]) -> dict[str, Counts]:
+        """(read, suppressed) of these things on this lane since the epoch began: what their pack says."""
+        return {thing: self._now.get((lane, thing), (0, 0)) for thing in things}
 
-    def totals(self) -> dict[str, tuple[int, int]]:
-        """(read, suppressed) of every thing over all epochs."""
-        return {
-            thing: _add(self._before.get(thing, (0, 0)), self._now.get(thing, (0, 0)))
-            for thing in self._before.keys() | self._now.keys()
-        }
+    def totals(self) -> dict[str, Counts]:
+        """(read, suppressed) of every thing over all lanes and epochs."""
+        totals = dict(self._before)
+        for (_, thing), counts in self._now.items():
+            totals[thing] = _sum(totals.get(thing, (0, 0)), counts)
+        return totals
 
     def open_epoch(self, epoch: int) -> None:
         """Count from zero again, for the new epoch."""
@@ -47,15 +45,24 @@ class Tally:
         self._dirty = set()
         self._epoch = epoch
 
-    def unwritten(self) -> dict[tuple[int, str], tuple[int, int]]:
-        """{(epoch, thing): (read, suppressed)} of what has changed since `written`."""
-        return {**self._unwritten, **{(self._epoch, thing): self._now[thing] for thing in self._dirty}}
+    def unwritten(self) -> dict[tuple[str, int, str], Counts]:
+        """{(lane, epoch, thing): (read, suppressed)} of what has changed since `written`."""
+        now = {(lane, self._epoch, thing): self._now[lane, thing] for lane, thing in self._dirty}
+        return {**self._unwritten, **now}
 
-    def written(self, tallies: Mapping[tuple[int, str], tuple[int, int]]) -> None:
+    def written(self, tallies: Mapping[tuple[str, int, str], Counts]) -> None:
         """These are on disk."""
         self._unwritten = {key: tally for key, tally in self._unwritten.items() if tallies.get(key) != tally}
-        self._dirty = {thing for thing in self._dirty if tallies.get((self._epoch, thing)) != self._now[thing]}
+        self._dirty = {
+            (lane, thing)
+            for lane, thing in self._dirty
+            if tallies.get((lane, self._epoch, thing)) != self._now[lane, thing]
+        }
+
+    def _add(self, lane: str, thing: str, counts: Counts) -> None:
+        self._now[lane, thing] = _sum(self._now.get((lane, thing), (0, 0)), counts)
+        self._dirty.add((lane, thing))
 
 
-def _add(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+def _sum(one: Counts, other: Counts) -> Counts:
     return one[0] + other[0], one[1] + other[1]

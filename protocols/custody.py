@@ -15,6 +15,7 @@ from .errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import NamedTuple
 
     class Header(NamedTuple):
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
         epoch, seq: the pack's identity (with sender and lane). base: everything below it in this epoch has been
         acknowledged. oldest: every older epoch of this incarnation has been acknowledged whole. backfill: the pack's
-        epoch is not the sender's newest, so its readings are history and pose as no current value.
+        epoch is not the sender's newest, so its readings are history and pose as no current value. first: less than
+        seq in a gap record alone, which takes the place of the packs first..seq.
         """
 
         epoch: int
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
         base: int
         oldest: int
         backfill: bool
+        first: int
 
     class Release(NamedTuple):
         """The packs of this epoch up to and including this seq are stored by the receiver: delete them."""
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
         upto: int
 
 else:
-    Header = namedtuple("Header", ("epoch", "seq", "base", "oldest", "backfill"))
+    Header = namedtuple("Header", ("epoch", "seq", "base", "oldest", "backfill", "first"))
     Release = namedtuple("Release", ("epoch", "upto"))
 
 INCARNATION_BITS = 24
@@ -71,28 +74,36 @@ def incarnation_of(epoch: int) -> int:
     return epoch >> COUNTER_BITS + NONCE_BITS
 
 
-def header_problem(epoch: object, seq: object, base: object, oldest: object) -> str:
+def header_problem(epoch: object, seq: object, base: object, oldest: object, first: object) -> str:
     """What is wrong with a header that came from outside; empty if nothing is."""
     limits = (
         ("epoch", epoch, MAX_EPOCH),
         ("seq", seq, _MAX_SEQ),
         ("base", base, _MAX_SEQ),
         ("oldest", oldest, MAX_EPOCH),
+        ("first", first, _MAX_SEQ),
     )
     for name, number, limit in limits:
         if not isinstance(number, int) or number is True or not 0 < number < limit:
             return f"{name} is missing or out of range"
-    return f"base {base} is beyond seq {seq}" if base > seq else ""  # type: ignore[operator]
+    for name, number in (("base", base), ("first", first)):
+        if number > seq:  # type: ignore[operator]
+            return f"{name} {number} is beyond seq {seq}"
+    return ""
 
 
 class _Outgoing:
-    """One epoch as its sender sees it: packs base..last are held, those below `next` are under way."""
+    """One epoch as its sender sees it: packs base..last are held, those below `next` are under way.
 
-    def __init__(self, epoch: int, base: int, last: int):
+    gaps: runs (first, last) of packs in whose place a single gap record is held, in order.
+    """
+
+    def __init__(self, epoch: int, base: int, last: int, gaps: "list[tuple[int, int]]"):
         self.epoch = epoch
         self.base = base
         self.next = base
         self.last = last
+        self.gaps = gaps
         self.progress_ms = 0
 
     def rewind(self) -> None:
@@ -100,6 +111,13 @@ class _Outgoing:
 
     def in_flight(self) -> int:
         return self.next - self.base
+
+    def held_at(self, seq: int) -> tuple[int, int]:
+        """(first, last) of what is held in the place of this pack: a gap record's run, or the pack itself."""
+        for first, last in self.gaps:
+            if first <= seq <= last:
+                return first, last
+        return seq, seq
 
 
 class Sender:
@@ -117,14 +135,17 @@ class Sender:
         self._online = False
         self._session: str | None = None
 
-    def restore(self, epoch: int, acked: int, last: int) -> None:
-        """An epoch found in storage at start, oldest first: acknowledged up to `acked`, held up to `last`."""
+    def restore(self, epoch: int, acked: int, last: int, gaps: "Sequence[tuple[int, int]]" = ()) -> None:
+        """An epoch found in storage at start, oldest first: acknowledged up to `acked`, held up to `last`.
+
+        gaps: runs of packs (first, last) that have given way to a single gap record each.
+        """
         if last > acked:
-            self._epochs.append(_Outgoing(epoch, acked + 1, last))
+            self._epochs.append(_Outgoing(epoch, acked + 1, last, sorted(gaps)))
 
     def open(self, epoch: int) -> None:
         """From now on packs are appended to this new epoch; those of the former ones become backfill."""
-        self._epochs.append(_Outgoing(epoch, 1, 0))
+        self._epochs.append(_Outgoing(epoch, 1, 0, []))
         self._drop_finished()
 
     def appended(self, epoch: int, seq: int) -> None:
@@ -137,6 +158,13 @@ class Sender:
                 outgoing.last = seq
                 return
         raise ProtocolError(f"pack {epoch}/{seq} follows none of the packs held")
+
+    def merged(self, epoch: int, first: int, last: int) -> None:
+        """The packs first..last, which are held, have given way to a single gap record."""
+        for outgoing in self._epochs:
+            if outgoing.epoch == epoch:
+                apart = [gap for gap in outgoing.gaps if gap[1] < first or gap[0] > last]
+                outgoing.gaps = sorted(apart + [(first, last)])
 
     def connected(self) -> None:
         """The line is up: whatever was under way before is sent again."""
@@ -166,6 +194,7 @@ class Sender:
                 outgoing.base = upto + 1
                 outgoing.next = max(outgoing.next, outgoing.base)
                 outgoing.progress_ms = now_ms
+                outgoing.gaps = [gap for gap in outgoing.gaps if gap[1] > upto]
                 releases.append(Release(outgoing.epoch, upto))
         self._drop_finished()
         return releases
@@ -198,8 +227,9 @@ class Sender:
         if not outgoing.in_flight():
             outgoing.progress_ms = now_ms
         while outgoing.next <= outgoing.last and len(headers) < room:
-            headers.append(Header(outgoing.epoch, outgoing.next, outgoing.base, self._epochs[0].epoch, backfill))
-            outgoing.next += 1
+            first, seq = outgoing.held_at(outgoing.next)
+            headers.append(Header(outgoing.epoch, seq, outgoing.base, self._epochs[0].epoch, backfill, first))
+            outgoing.next = seq + 1
         return headers
 
     def _drop_finished(self) -> None:
@@ -231,7 +261,7 @@ class Receiver:
         To be asked before `offer`. They were acknowledged to a predecessor whose storage was lost, or somebody lies.
         """
         accepted = self._accepted.get(header.epoch, 0)
-        return max(0, header.base - 1 - accepted) if accepted and header.seq == header.base else 0
+        return max(0, header.first - 1 - accepted) if accepted and header.first <= header.base else 0
 
     def offer(self, header: "Header") -> str:
         """STORE: write it, together with the cursor, in one transaction, then call `stored`. Else only answer."""
@@ -242,16 +272,16 @@ class Receiver:
         accepted = self._accepted.get(header.epoch, 0)
         if header.seq <= accepted:
             return DUPLICATE
-        # A seq at the base follows whatever there was: the packs below it were acknowledged, by us or by a predecessor
-        # whose storage was lost. Waiting for them would stall the sender for ever.
-        if header.seq not in (accepted + 1, header.base):
+        # What begins at the base follows whatever there was: the packs below it were acknowledged, by us or by a
+        # predecessor whose storage was lost. Waiting for them would stall the sender for ever.
+        if header.first > max(accepted + 1, header.base):
             return AHEAD
         self._accepted[header.epoch] = header.seq
         return STORE
 
     def withdraw(self, header: "Header") -> None:
         """The pack that was just accepted could not be taken after all: it must be offered again."""
-        self._accepted[header.epoch] = header.seq - 1
+        self._accepted[header.epoch] = max(header.first - 1, self._committed.get(header.epoch, 0))
 
     def stored(self, header: "Header") -> None:
         """The pack and its place in the cursor are committed."""

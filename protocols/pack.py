@@ -1,10 +1,10 @@
 """Packs from gateway to hub: a header in CBOR, then a CBOR body of columns (design, section 5).
 
-    message = header ++ deflated body     header = [version, epoch, seq, base, oldest, backfill]
+    message = header ++ deflated body     header = [version, epoch, seq, base, oldest, backfill, first]
     body    = [columns, rows, tallies, lost]
     column  = [alias, first time ms, time deltas, quality, kind, values]
     row     = [time ms, alias steps, values]
-    tallies = {thing: [read, suppressed]}                 counted since the epoch began
+    tallies = {thing: [read, suppressed]}                 counted on this lane since the epoch began
     lost    = {thing: [count, from ms, to ms]}            the gap record: what had to give way
 
 A column holds readings of one stream that share a kind: integers, floats, decimal fractions of one exponent (as typed
@@ -12,6 +12,10 @@ arrays), or anything (bool, text, None and mixtures). A quality shared by the wh
 
 A row holds good readings of many streams at one time, as a Modbus response brings them: integers or floats. Its first
 step is the first alias, each further one the distance to the next.
+
+A gap record that takes the place of several packs (`first` < seq) may come when its receiver has stored some of them,
+which the sender did not hear. Its tallies tell how many readings were packed up to seq, those of the last pack stored
+how many by then: what lies between is lost, and no more.
 """
 
 from collections import namedtuple
@@ -60,7 +64,7 @@ else:
     Row = namedtuple("Row", ("time_ms", "steps", "values"))
     Body = namedtuple("Body", ("columns", "rows", "tallies", "lost"))
 
-VERSION = 2
+VERSION = 3
 _MAX_NUMBER = 1 << 53
 _MAX_EXPONENT = 128  # of a decimal fraction; reckoning with a much larger one would take for ever
 
@@ -151,13 +155,13 @@ def _write_column(column: "Column") -> "list[Any]":
 def decode_header(data: bytes) -> "tuple[Header, int]":
     """The header and the place where the body begins. Raises DecodeError."""
     item, end = cbor.decode(data)
-    if not isinstance(item, list) or len(item) != 6 or item[0] != VERSION or not isinstance(item[5], bool):
+    if not isinstance(item, list) or len(item) != 7 or item[0] != VERSION or not isinstance(item[5], bool):
         raise DecodeError("pack header", f"is not of version {VERSION}")
-    epoch, seq, base, oldest = item[1:5]
-    problem = header_problem(epoch, seq, base, oldest)
+    epoch, seq, base, oldest, backfill, first = item[1:]
+    problem = header_problem(epoch, seq, base, oldest, first)
     if problem:
         raise DecodeError("pack header", problem)
-    return Header(epoch, seq, base, oldest, item[5]), end
+    return Header(epoch, seq, base, oldest, backfill, first), end
 
 
 def decode_body(raw: bytes) -> "Body":

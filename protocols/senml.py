@@ -107,6 +107,8 @@ def encode_pack(header: "Header", body: str, sent_ms: int) -> bytes:
     """The message: the body under its custody header. `sent_ms` is the device's own clock now."""
     backfill = "true" if header.backfill else "false"
     fields = f'"epoch":{header.epoch},"seq":{header.seq},"base":{header.base},"oldest":{header.oldest}'
+    if header.first != header.seq:
+        fields += f',"first":{header.first}'
     return f'[{{{fields},"backfill":{backfill},"sent":{sent_ms},{body[1:]}]'.encode()
 
 
@@ -117,12 +119,13 @@ def decode_pack(data: bytes, device: str) -> "DevicePack":
     records = _records(data)
     first = records[0]
     epoch, seq, base, oldest = [first.get(label) for label in ("epoch", "seq", "base", "oldest")]
-    problem = header_problem(epoch, seq, base, oldest)
+    problem = header_problem(epoch, seq, base, oldest, first.get("first", seq))
     if problem:
         raise DecodeError("SenML pack", problem)
     if first.get("bn") != device + "/":
         raise DecodeError("SenML pack", f"its base name is not {device}/")
-    header = Header(first["epoch"], first["seq"], first["base"], first["oldest"], first.get("backfill") is True)
+    epoch, seq, base, oldest = first["epoch"], first["seq"], first["base"], first["oldest"]
+    header = Header(epoch, seq, base, oldest, first.get("backfill") is True, first.get("first", seq))
     try:
         return _read_pack(header, records)
     except DecodeError as error:

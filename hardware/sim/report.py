@@ -49,15 +49,16 @@ def read_tallies(folder: Path) -> dict[str, tuple[int, int]]:
 
     Of each epoch the larger tally counts: a gateway that was killed may not have written what it had already sent.
     """
-    largest: dict[tuple[int, str], tuple[int, int]] = {}
+    largest: dict[tuple[str, int, str], tuple[int, int]] = {}
     for file in (folder / "gateway" / "outbox.db", folder / "hub" / "readings.db"):
         if not file.exists():
             continue
         with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
-            for epoch, thing, *tally in connection.execute("SELECT epoch, thing, read, suppressed FROM tally"):
-                largest[epoch, thing] = max(largest.get((epoch, thing), (0, 0)), (tally[0], tally[1]))
+            for *key, read, suppressed in connection.execute("SELECT lane, epoch, thing, read, suppressed FROM tally"):
+                lane, epoch, thing = key
+                largest[lane, epoch, thing] = max(largest.get((lane, epoch, thing), (0, 0)), (read, suppressed))
     totals: dict[str, tuple[int, int]] = {}
-    for (_, thing), (read, suppressed) in largest.items():
+    for (_, _, thing), (read, suppressed) in largest.items():
         before = totals.get(thing, (0, 0))
         totals[thing] = (before[0] + read, before[1] + suppressed)
     return totals

@@ -8,22 +8,27 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from protocols.pack import Body
 from protocols.status import Sample, Status, decode, encode
+
+Loss = tuple[int, int, int]  # readings, from ms, to ms
 
 BACKLOG_STEP_MS = 60_000  # the most that was held in each minute is kept
 _BACKLOG_KEPT_MS = 2 * 86_400_000
 
 _TALLY = """
-INSERT INTO tally (gateway, epoch, thing, read, suppressed, stored) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO tally (gateway, lane, epoch, thing, read, suppressed, stored) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET read = max(read, excluded.read), suppressed = max(suppressed, excluded.suppressed),
     stored = stored + excluded.stored
 """
 # Apart from what the packs say, which is of the packs that have come: gap records are reckoned against that.
 _TOLD = """
-INSERT INTO tally (gateway, epoch, thing, read, suppressed, told_read, told_suppressed) VALUES (?, ?, ?, 0, 0, ?, ?)
+INSERT INTO tally (gateway, lane, epoch, thing, read, suppressed, told_read, told_suppressed)
+VALUES (?, ?, ?, ?, 0, 0, ?, ?)
 ON CONFLICT DO UPDATE SET told_read = max(told_read, excluded.told_read),
     told_suppressed = max(told_suppressed, excluded.told_suppressed)
 """
+_PACKED = "SELECT read - suppressed FROM tally WHERE gateway = ? AND lane = ? AND epoch = ? AND thing = ?"
 _BACKLOG = """
 INSERT INTO backlog (gateway, time_ms, readings, age_ms) VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET readings = max(readings, excluded.readings), age_ms = max(age_ms, excluded.age_ms)
@@ -81,17 +86,33 @@ class Backlog:
 
 def write_tallies(
     db: sqlite3.Connection,
-    gateway: str,
-    epoch: int,
+    numbering: tuple[str, str, int],
     tallies: Mapping[str, tuple[int, int]],
     stored: Mapping[str, int],
 ) -> None:
-    """Take over what a pack says was read and suppressed since the epoch began, and count what was stored of it."""
+    """Take over what a pack says was read and suppressed since its epoch began, and count what was stored of it.
+
+    numbering: its gateway, lane and epoch.
+    """
     rows = [
-        (gateway, epoch, thing, *tallies.get(thing, (0, 0)), stored.get(thing, 0))
+        (*numbering, thing, *tallies.get(thing, (0, 0)), stored.get(thing, 0))
         for thing in tallies.keys() | stored.keys()
     ]
     db.executemany(_TALLY, rows)
+
+
+def not_stored(db: sqlite3.Connection, numbering: tuple[str, str, int], body: Body) -> dict[str, Loss]:
+    """What a gap record for several packs declares lost, without what came here before they gave way.
+
+    The tallies tell it: ours those of the last pack that came, its own those of the last one that gave way.
+    """
+    lost = {}
+    for thing, (count, from_ms, to_ms) in body.lost.items():
+        read, suppressed = body.tallies.get(thing, (0, 0))
+        (before,) = db.execute(_PACKED, (*numbering, thing)).fetchone() or (0,)
+        if (between := read - suppressed - before) > 0:
+            lost[thing] = (min(count, between), from_ms, to_ms)
+    return lost
 
 
 def write_status(db: sqlite3.Connection, gateway: str, status: Status, *, now_ms: int, retained: bool) -> None:
@@ -99,8 +120,8 @@ def write_status(db: sqlite3.Connection, gateway: str, status: Status, *, now_ms
     kept = encode(_without_tallies(status))
     if retained and db.execute("SELECT 1 FROM status WHERE gateway = ? AND message = ?", (gateway, kept)).fetchone():
         return  # it was taken when it was said
-    for lane in status.lanes.values():
-        rows = [(gateway, status.epoch, thing, *tally) for thing, tally in lane.tallies.items()]
+    for name, lane in status.lanes.items():
+        rows = [(gateway, name, status.epoch, thing, *tally) for thing, tally in lane.tallies.items()]
         db.executemany(_TOLD, rows)
     heard_ms = min(now_ms, status.time_ms) if retained else now_ms
     missing = 0

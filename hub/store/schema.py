@@ -54,8 +54,8 @@ CREATE TABLE cursor (
 ) WITHOUT ROWID;
 
 CREATE TABLE tally (
-    gateway TEXT NOT NULL, epoch INTEGER NOT NULL, thing TEXT NOT NULL, read INTEGER NOT NULL,
-    suppressed INTEGER NOT NULL, PRIMARY KEY (gateway, epoch, thing)
+    gateway TEXT NOT NULL, lane TEXT NOT NULL, epoch INTEGER NOT NULL, thing TEXT NOT NULL, read INTEGER NOT NULL,
+    suppressed INTEGER NOT NULL, PRIMARY KEY (gateway, lane, epoch, thing)
 ) WITHOUT ROWID;
 
 CREATE TABLE lost (

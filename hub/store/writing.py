@@ -174,9 +174,11 @@ class Writer:
         for row in body.rows:
             self._write_row(row, known, backfill=header.backfill)
             stored.update(known[alias][1] for alias, _ in by_alias(row))
-        accounts.write_tallies(self._db, gateway, header.epoch, body.tallies, stored)
-        losses = [(gateway, lane, header.epoch, header.seq, thing, *loss) for thing, loss in body.lost.items()]
+        numbering = (gateway, lane, header.epoch)
+        lost = accounts.not_stored(self._db, numbering, body) if header.first < header.seq else body.lost
+        losses = [(*numbering, header.seq, thing, *loss) for thing, loss in lost.items()]
         self._db.executemany(_LOST, losses)
+        accounts.write_tallies(self._db, numbering, body.tallies, stored)
         self._move_cursor(gateway, lane, header)
 
     def set_aside(self, gateway: str, lane: str, header: Header, message: bytes, reason: str) -> None:

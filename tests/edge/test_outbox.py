@@ -86,7 +86,7 @@ async def test_a_restart_finds_what_was_committed_and_numbers_anew(tmp_path):
         first = outbox.epoch
         incarnation = outbox.incarnation
         alias = outbox.alias("meter", "voltage", "V")
-        outbox.tally.packed("meter", 1)
+        outbox.tally.packed("bulk", "meter", 1)
         for _ in range(3):
             outbox.append("bulk", BODY, CONTENT, [ORIGIN])
         outbox.release("bulk", first, 1)
@@ -172,7 +172,7 @@ def test_a_transaction_is_all_or_nothing(tmp_path):
     good = Row("bulk", epoch, 1, b"body", CONTENT)
     broken = Row("bulk", epoch, 2, None, CONTENT)
     with pytest.raises(sqlite3.IntegrityError):
-        file.write(Batch([good, broken], {}, {(epoch, "meter"): (1, 0)}, [ORIGIN]))
+        file.write(Batch([good, broken], {}, {("bulk", epoch, "meter"): (1, 0)}, [ORIGIN]))
     assert file.held("bulk") == []
     assert file.cursors() == {}
     assert file.tallies() == {}

@@ -62,7 +62,7 @@ def told(
 
 
 def packed(seq: int, made: Body) -> Message:
-    return Message(f"g/{ID}/up/bulk", message(Header(EPOCH, seq, 1, EPOCH, False), made), False)
+    return Message(f"g/{ID}/up/bulk", message(Header(EPOCH, seq, 1, EPOCH, False, seq), made), False)
 
 
 def readings(count: int, *, read: int, suppressed: int = 0) -> Body:

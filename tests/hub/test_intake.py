@@ -24,7 +24,7 @@ BORN = Message(f"g/{ID}/birth", birth(), True)
 
 
 def header(seq: int, *, base: int = 1, epoch: int = EPOCH) -> Header:
-    return Header(epoch, seq, base, epoch, False)
+    return Header(epoch, seq, base, epoch, False, seq)
 
 
 def packed(seq: int, value: float = 70, *, base: int = 1, topic: str = UP) -> Message:

@@ -18,7 +18,7 @@ from hub.store.querying import Point, Querying
 from hub.store.schema import FILE, connect, migrations, prepare
 from hub.store.writing import Writer
 from protocols.custody import Header, epoch_number
-from protocols.pack import Body, Row, decode_body, encode_body
+from protocols.pack import Body, Column, Row, decode_body, encode_body
 from protocols.reading import BAD_INVALID, BAD_TIMEOUT, DecimalFraction, reading
 from tests.hub.gateway import ID, INCARNATION, aliases, birth, body
 
@@ -45,7 +45,7 @@ def store(
     writer: Writer, made: Body, seq: int = 1, *, backfill: bool = False, epoch: int = EPOCH, oldest: int = EPOCH
 ) -> None:
     with writer.transaction():
-        writer.write_pack(ID, "bulk", Header(epoch, seq, 1, oldest, backfill), made)
+        writer.write_pack(ID, "bulk", Header(epoch, seq, 1, oldest, backfill, seq), made)
 
 
 def pulse(value: Value, time_ms: int, quality: int = 0) -> Body:
@@ -101,14 +101,14 @@ def test_a_row_is_one_reading_of_each_of_its_streams(born: Writer, querying: Que
     assert custody.p50_ms is not None
     unknown = Body([], [Row(1000, [1_000_000], [1.5])], {}, {})
     with pytest.raises(UnknownAliasError):
-        born.check_pack(ID, Header(EPOCH, 2, 1, EPOCH, False), unknown)
+        born.check_pack(ID, Header(EPOCH, 2, 1, EPOCH, False, 2), unknown)
 
 
 def test_readings_cursor_tally_and_lag_are_one_transaction(born: Writer, querying: Querying) -> None:
     """A crash after the pack is written, before the commit: nothing of it is there."""
     counted = Body(pulse(61, 1000).columns, [], {"wearable-1": (5, 4)}, {"wearable-1": (3, 10, 20)})
     with pytest.raises(RuntimeError, match="power cut"), born.transaction():  # noqa: PT012
-        born.write_pack(ID, "bulk", Header(EPOCH, 1, 1, EPOCH, False), counted)
+        born.write_pack(ID, "bulk", Header(EPOCH, 1, 1, EPOCH, False, 1), counted)
         raise RuntimeError("power cut")
     assert latest(querying) is None
     assert born.cursors() == {}
@@ -189,6 +189,19 @@ def test_what_is_stored_beyond_its_tally_is_called_duplicates(born: Writer, quer
     assert next(c for c in querying.custody() if c.thing == "wearable-1").duplicates == 1
 
 
+def test_a_gap_record_for_several_packs_declares_only_what_did_not_come(born: Writer, querying: Querying) -> None:
+    """Packs 1 to 4 held 3 readings each; the hub has 1 and 2 when it hears that 1 to 4 have given way."""
+    for seq in (1, 2):
+        columns = [Column(1, [seq], [0], [1]), Column(1, [seq + 10], [0], [1]), Column(1, [seq + 20], [0], [1])]
+        store(born, Body(columns, [], {"wearable-1": (4 * seq, seq)}, {}), seq)  # one reading a pack is suppressed
+    gap = Body([], [], {"wearable-1": (16, 4), "cuff-1": (5, 0)}, {"wearable-1": (12, 1, 24), "cuff-1": (5, 1, 24)})
+    with born.transaction():
+        born.write_pack(ID, "bulk", Header(EPOCH, 4, 1, EPOCH, False, 1), gap)
+    lost = {one.thing: (one.read, one.suppressed, one.stored, one.declared_lost) for one in querying.custody()}
+    assert lost["wearable-1"] == (16, 4, 6, 6)
+    assert lost["cuff-1"] == (5, 0, 0, 5)
+
+
 def test_no_epoch_is_ever_forgotten(born: Writer) -> None:
     """A gateway that crashed before its deletions were on disk sends packs of an epoch that it had called finished."""
     other = epoch_number(INCARNATION + 1, 1, 0)
@@ -209,7 +222,7 @@ def test_the_tally_of_an_epoch_is_its_maximum_and_epochs_add_up(born: Writer, qu
 
 def test_an_alias_of_another_incarnation_is_unknown(born: Writer) -> None:
     with pytest.raises(UnknownAliasError) as caught:
-        born.check_pack(ID, Header(epoch_number(8, 1, 0), 1, 1, epoch_number(8, 1, 0), False), pulse(1, 1))
+        born.check_pack(ID, Header(epoch_number(8, 1, 0), 1, 1, epoch_number(8, 1, 0), False, 1), pulse(1, 1))
     assert (caught.value.gateway, caught.value.incarnation, caught.value.alias) == (ID, 8, 1)
 
 

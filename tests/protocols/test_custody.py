@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.custody import AHEAD, DUPLICATE, STORE, Header, Receiver, Sender, epoch_number, incarnation_of
+from protocols.custody import AHEAD, DUPLICATE, STORE, Header, Receiver, Release, Sender, epoch_number, incarnation_of
 from protocols.errors import ProtocolError
 
 FIRST = epoch_number(7, 1, 99)
 SECOND = epoch_number(7, 2, 5)
 
 
-def header(seq: int, *, epoch: int = FIRST, base: int = 1, oldest: int = FIRST) -> Header:
-    return Header(epoch, seq, base, oldest, False)
+def header(seq: int, *, epoch: int = FIRST, base: int = 1, oldest: int = FIRST, first: int = 0) -> Header:
+    return Header(epoch, seq, base, oldest, False, first or seq)
 
 
 def test_epoch_numbers_keep_incarnations_apart():
@@ -61,6 +61,44 @@ def test_receiver_follows_a_base_beyond_what_it_knows():
     assert receiver.offer(header(6, base=5)) == AHEAD
     assert receiver.offer(header(5, base=5)) == STORE
     assert receiver.offer(header(6, base=5)) == STORE
+
+
+def test_a_gap_record_stands_for_several_packs_of_which_some_may_be_stored():
+    receiver = Receiver()
+    assert receiver.offer(header(9, first=3)) == AHEAD
+    assert receiver.offer(header(1)) == STORE
+    assert receiver.offer(header(2)) == STORE
+    assert receiver.offer(header(3)) == STORE
+    run = header(9, first=3)
+    assert receiver.skipped(run) == 0
+    assert receiver.offer(run) == STORE
+    assert receiver.offer(header(9, first=3)) == DUPLICATE
+    receiver.stored(header(3))
+    receiver.withdraw(run)
+    assert receiver.offer(header(3)) == DUPLICATE  # it is committed: what is withdrawn does not reach behind it
+    assert receiver.offer(run) == STORE
+
+
+def test_sender_sends_one_gap_record_in_the_place_of_many_packs():
+    sender = Sender(window=4)
+    sender.open(FIRST)
+    for seq in range(1, 41):
+        sender.appended(FIRST, seq)
+    sender.connected()
+    assert [h.seq for h in sender.due(0)] == [1, 2, 3, 4]
+    sender.merged(FIRST, 1, 10)
+    sender.merged(FIRST, 1, 20)  # the run has grown
+    sender.merged(FIRST, 31, 39)
+    sender.cursor("s", {FIRST: 2}, 1)  # some had arrived before; the receiver has told its session: all goes out again
+    assert [(h.first, h.seq, h.base) for h in sender.due(2)] == [(1, 20, 3), *((n, n, 3) for n in (21, 22, 23))]
+    assert sender.cursor("s", {FIRST: 20}, 3) == [Release(FIRST, 20)]
+    assert [(h.first, h.seq) for h in sender.due(4)] == [(24, 24)]
+    sender.cursor("s", {FIRST: 30}, 5)
+    assert [(h.first, h.seq) for h in sender.due(6)] == [(31, 39), (40, 40)]
+    again = Sender()
+    again.restore(FIRST, 20, 40, [(31, 39)])
+    again.connected()
+    assert [(h.first, h.seq) for h in again.due(0)] == [*((n, n) for n in range(21, 31)), (31, 39), (40, 40)]
 
 
 def test_receiver_tells_how_much_a_base_passes_over():
@@ -171,24 +209,26 @@ class Chain:
         self.random = random.Random(seed)
         self.now = 0
         self.made: list[tuple[int, int]] = []
-        self.held: dict[int, list[int]] = {}  # the sender's disk: epoch -> seqs, in order
-        self.deleting: list[tuple[int, int]] = []  # deletions that are not on its disk yet: a crash undoes them
+        self.held: dict[int, list[tuple[int, int, bool]]] = {}  # the sender's disk: epoch -> (first, last, gap record?)
+        self.deleting: list[tuple[int, tuple[int, int, bool]]] = []  # not on its disk yet: a crash undoes them
         self.stored: list[tuple[int, int]] = []  # the receiver's disk
+        self.lost: list[tuple[int, int]] = []  # declared so
         self.cursors: dict[int, int] = {}  # in the same transaction
         self.epochs = 0
-        self.line: list[Header] = []
+        self.line: list[tuple[Header, bool]] = []
         self.retained: tuple[str, dict[int, int]] | None = None
         self.start_sender()
         self.start_receiver()
 
     def start_sender(self) -> None:
-        for epoch, seq in self.deleting:
-            self.held[epoch] = sorted([*self.held[epoch], seq])
+        for epoch, run in self.deleting:
+            self.held[epoch] = sorted([*self.held[epoch], run])
         self.deleting.clear()
         self.sender = Sender(window=4, backfill_window=3, resend_ms=50)
-        for epoch, seqs in self.held.items():
-            if seqs:
-                self.sender.restore(epoch, seqs[0] - 1, seqs[-1])
+        for epoch, runs in self.held.items():
+            if runs:
+                gaps = [(first, last) for first, last, _ in runs if first < last]
+                self.sender.restore(epoch, runs[0][0] - 1, runs[-1][1], gaps)
         self.open_epoch()
         self.sender.connected()
 
@@ -205,10 +245,23 @@ class Chain:
         self.session = str(self.random.random())
 
     def make(self) -> None:
-        self.held[self.epoch].append(self.next_seq)
+        self.held[self.epoch].append((self.next_seq, self.next_seq, False))
         self.made.append((self.epoch, self.next_seq))
         self.sender.appended(self.epoch, self.next_seq)
         self.next_seq += 1
+
+    def give_way(self) -> None:
+        """The disk is full: the first packs of some epoch, or some in the midst, become one gap record."""
+        held = [epoch for epoch, runs in self.held.items() if runs]
+        if held:
+            self.deleting.clear()  # it is written behind them
+            runs = self.held[self.random.choice(held)]
+            start = self.random.choice((0, 0, self.random.randrange(len(runs))))
+            end = self.random.randrange(start, len(runs))
+            first, last = runs[start][0], runs[end][1]
+            epoch = next(epoch for epoch, of in self.held.items() if of is runs)
+            runs[start : end + 1] = [(first, last, True)]
+            self.sender.merged(epoch, first, last)
 
     def reconnect(self) -> None:
         self.sender.disconnected()
@@ -220,7 +273,7 @@ class Chain:
         if not self.line:
             return
         place = self.random.randrange(min(3, len(self.line))) if faults else 0
-        header = self.line[place]
+        header, gap = self.line[place]
         if not (faults and self.random.random() < 0.2):  # else it comes again later
             del self.line[place]
         if faults and self.random.random() < 0.2:
@@ -230,7 +283,9 @@ class Chain:
             if faults and self.random.random() < 0.1:
                 self.start_receiver()  # crashed before the commit
                 return
-            self.stored.append((header.epoch, header.seq))
+            # Each pack holds one reading, so the tally at pack n is n: what lies between is what the hub calls lost.
+            run = range(max(header.first, self.cursors.get(header.epoch, 0) + 1), header.seq + 1)
+            (self.lost if gap else self.stored).extend((header.epoch, seq) for seq in run)
             self.cursors[header.epoch] = header.seq
             self.receiver.stored(header)
         self.retained = (self.session, self.receiver.cursor())
@@ -239,16 +294,20 @@ class Chain:
         if self.retained is None or (faults and self.random.random() < 0.3):
             return
         for release in self.sender.cursor(*self.retained, self.now):
-            for seq in [s for s in self.held[release.epoch] if s <= release.upto]:
-                assert (release.epoch, seq) in self.stored, "let go of a pack that nobody has"
-                self.held[release.epoch].remove(seq)
-                self.deleting.append((release.epoch, seq))
+            for run in [run for run in self.held[release.epoch] if run[1] <= release.upto]:
+                for seq in range(run[0], run[1] + 1):
+                    there = (release.epoch, seq) in self.stored or (release.epoch, seq) in self.lost
+                    assert there, "let go of a pack that nobody has"
+                self.held[release.epoch].remove(run)
+                self.deleting.append((release.epoch, run))
         if self.random.random() < 0.02:
             self.deleting.clear()
 
     def step(self, *, faults: bool) -> None:
         self.now += 5
-        self.line.extend(self.sender.due(self.now))
+        for header in self.sender.due(self.now):
+            runs = self.held[header.epoch]
+            self.line.extend((header, gap) for first, last, gap in runs if (first, last) == (header.first, header.seq))
         self.deliver(faults=faults)
         self.hear(faults=faults)
 
@@ -256,7 +315,7 @@ class Chain:
 @settings(max_examples=200, deadline=None)
 @given(
     st.integers(0, 2**32),
-    st.lists(st.sampled_from(["m", "m", "s", "s" * 12, "s" * 12, "r", "c", "x"]), min_size=60, max_size=90),
+    st.lists(st.sampled_from(["m", "m", "s", "s" * 12, "s" * 12, "r", "c", "x", "g"]), min_size=60, max_size=90),
 )
 def test_every_pack_is_stored_once_and_in_order(seed, events):
     chain = Chain(seed)
@@ -270,11 +329,13 @@ def test_every_pack_is_stored_once_and_in_order(seed, events):
             chain.start_sender()
         elif event == "x":
             chain.start_receiver()
+        elif event == "g":
+            chain.give_way()
         else:
             chain.step(faults=True)
     for _ in range(40 * (len(chain.made) + 2)):
         chain.step(faults=False)
-    assert sorted(chain.stored) == sorted(chain.made)
+    assert sorted(chain.stored + chain.lost) == sorted(chain.made)
     for epoch in {epoch for epoch, _ in chain.stored}:
         seqs = [seq for e, seq in chain.stored if e == epoch]
         assert seqs == sorted(seqs)

@@ -114,14 +114,15 @@ def test_a_body_cut_short_is_refused(readings, data):
 
 
 def test_header_stands_first_and_is_checked():
-    header = Header(epoch=7 << 20 | 3, seq=9, base=4, oldest=7 << 20 | 1, backfill=True)
+    header = Header(epoch=7 << 20 | 3, seq=9, base=4, oldest=7 << 20 | 1, backfill=True, first=8)
     data = pack.encode_header(header) + b"body"
     assert pack.decode_header(data) == (header, len(data) - 4)
-    for wrong in (header._replace(base=10), header._replace(seq=0), header._replace(epoch=1 << 62)):
+    for field, number in (("base", 10), ("first", 10), ("seq", 0), ("epoch", 1 << 62)):
+        wrong = header._replace(**{field: number})
         with pytest.raises(DecodeError):
             pack.decode_header(pack.encode_header(wrong))
     with pytest.raises(DecodeError):
-        pack.decode_header(cbor.encode([pack.VERSION + 1, 1, 1, 1, 1, False]))
+        pack.decode_header(cbor.encode([pack.VERSION + 1, 1, 1, 1, 1, False, 1]))
 
 
 def test_inflating_is_bounded():

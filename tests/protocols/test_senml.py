@@ -11,7 +11,7 @@ from protocols.custody import Header
 from protocols.errors import DecodeError
 from protocols.reading import BAD_INVALID, GOOD, DecimalFraction, Reading
 
-HEADER = Header(epoch=7 << 20 | 1, seq=3, base=2, oldest=7 << 20 | 1, backfill=False)
+HEADER = Header(epoch=7 << 20 | 1, seq=3, base=2, oldest=7 << 20 | 1, backfill=False, first=3)
 NOW = 1_795_382_519_355
 READINGS = [
     Reading("heart_rate", 72, "/min", GOOD, NOW),
@@ -56,6 +56,12 @@ def test_a_gap_record():
     assert pack == senml.DevicePack(HEADER, [], None, 12)
 
 
+def test_a_gap_record_for_several_packs():
+    header = HEADER._replace(first=1)
+    pack = senml.decode_pack(senml.encode_pack(header, senml.encode_lost(12, device="w"), 5000), "w")
+    assert pack == senml.DevicePack(header, [], None, 12)
+
+
 @given(st.lists(st.builds(DecimalFraction, st.integers(-(10**12), 10**12), st.integers(-9, 0)), min_size=1))
 def test_digits_survive(values):
     readings = [Reading("m", value, "V", GOOD, NOW) for value in values]
@@ -73,6 +79,7 @@ def test_digits_survive(values):
         "[1]",
         '[{"bn":"w/","epoch":1,"seq":1,"base":1}]',
         '[{"bn":"w/","epoch":1,"seq":1,"base":2,"oldest":1,"n":"m","v":1}]',
+        '[{"bn":"w/","epoch":1,"seq":1,"base":1,"oldest":1,"first":2,"n":"m","v":1}]',
         '[{"bn":"other/","epoch":1,"seq":1,"base":1,"oldest":1,"n":"m","v":1}]',
         '[{"bn":"w/","epoch":1,"seq":1,"base":1,"oldest":1,"n":"m","v":"1"}]',
         '[{"bn":"w/","epoch":1,"seq":1,"base":1,"oldest":1,"n":"m","v":NaN}]',
