@@ -28,6 +28,7 @@ class _Pack:
     rows: list[Row] = field(default_factory=list)
     in_rows: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    suppressed: Counter[str] = field(default_factory=Counter)  # since the last pack: told by this one, in its epoch
     origins: list[Origin] = field(default_factory=list)
     lost: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
@@ -51,6 +52,16 @@ class Packing:
         """Readings of each thing that are in no closed pack yet."""
         packs = (*self._own.values(), *self._entrusted.values())
         return sum((pack.counts for pack in packs), Counter())
+
+    def suppressed(self) -> Counter[str]:
+        """Readings of each thing that were suppressed, and that no pack has told of yet."""
+        packs = (*self._own.values(), *self._entrusted.values())
+        return sum((pack.suppressed for pack in packs), Counter())
+
+    def suppress(self, lane: str, thing: str, count: int, *, entrusted: bool = False) -> None:
+        """So many readings were left out; the next pack tells of them."""
+        if count:
+            (self._entrusted if entrusted else self._own)[lane].suppressed[thing] += count
 
     def put(self, lane: str, thing: str, readings: Sequence[tuple[int, Reading]], origin: Origin | None = None) -> None:
         """Add (alias, reading)s of a thing; with an origin, also of a device's pack that holds none."""
@@ -102,11 +113,13 @@ class Packing:
         packs[lane] = _Pack()
         for thing, count in pack.counts.items():
             self._tally.packed(lane, thing, count)
+        for thing, count in pack.suppressed.items():
+            self._tally.suppressed(lane, thing, count)
         for thing, (count, _, _) in pack.lost.items():
             self._tally.packed(lane, thing, count)
         times = [reading.time_ms for _, reading in pack.readings if reading.time_ms is not None]
         times += [row.time_ms for row in pack.rows]
-        spoken_of = dict.fromkeys((*pack.counts, *pack.lost))
+        spoken_of = dict.fromkeys((*pack.counts, *pack.suppressed, *pack.lost))
         body = Body(columns(pack.readings), pack.rows, self._tally.of(lane, spoken_of), pack.lost)
         content = Content(dict(pack.counts), body.tallies, (min(times, default=0), max(times, default=0)))
         self._append(lane, body, content, pack.origins)

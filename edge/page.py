@@ -80,7 +80,7 @@ class Page:
         names = {(stream.thing, stream.metric): stream.name for stream in self._pipeline.streams}
         totals = self._outbox.tally.totals()
         buffered = self._outbox.buffered()
-        pending = self._pipeline.pending()
+        pending, untold = self._pipeline.pending(), self._pipeline.suppressed()
         things = {}
         for thing, state in self._pipeline.things.items():
             read, suppressed = totals.get(thing, (0, 0))
@@ -89,8 +89,8 @@ class Page:
                 "name": state.model.device.name.model_dump(),
                 "state": state.state,
                 "reason": state.reason,
-                "read": read + pending[thing],
-                "suppressed": suppressed,
+                "read": read + pending[thing] + untold[thing],
+                "suppressed": suppressed + untold[thing],
                 "buffered": buffered.get(thing, 0) + pending[thing],
                 "evicted": self._outbox.evicted.get(thing, 0),
                 "counters": dict(state.counters),

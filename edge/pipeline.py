@@ -90,6 +90,10 @@ class Pipeline:
         """Readings of each thing that are in no pack yet."""
         return self._packing.pending()
 
+    def suppressed(self) -> Counter[str]:
+        """Readings of each thing that were suppressed, and that no pack has told of yet."""
+        return self._packing.suppressed()
+
     def take(self, thing: str, readings: Sequence[Reading], *, lane: str = BULK, origin: Origin | None = None) -> None:
         """Take over readings, times filled in; with an origin, also of a pack that holds none."""
         state = self.things[thing]
@@ -101,8 +105,7 @@ class Pipeline:
             state.last[reading.metric] = reading
             if stream.deadband.passes(reading):
                 passed.append((stream.alias, reading))
-        if suppressed := len(readings) - len(passed):
-            self._outbox.tally.suppressed(lane, thing, suppressed)
+        self._packing.suppress(lane, thing, len(readings) - len(passed), entrusted=origin is not None)
         self._packing.put(lane, thing, passed, origin)
         if origin:
             self._outbox.commit_soon(urgent=lane == URGENT)
@@ -152,8 +155,7 @@ class Pipeline:
 
     def _put(self, thing: str, row: Row | None, count: int, suppressed: int) -> None:
         """Take over what a channel lets pass, and count what it does not."""
-        if suppressed:
-            self._outbox.tally.suppressed(BULK, thing, suppressed)
+        self._packing.suppress(BULK, thing, suppressed)
         if row is not None:
             self._packing.put_row(BULK, thing, row, count)
         self._close_soon(BULK)

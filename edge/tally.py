@@ -8,7 +8,7 @@ Counts = tuple[int, int]  # read, suppressed
 class Tally:
     """What was read and suppressed on each lane in the present epoch, and what of it is not on disk yet.
 
-    A reading counts as read once it is in a pack or suppressed; one that waits for its pack dies uncounted with us.
+    A reading counts once there is a pack that it is in, or was suppressed before; till then it dies uncounted with us.
     """
 
     def __init__(self, totals: Mapping[str, Counts], epoch: int):

@@ -102,7 +102,9 @@ async def keep_session(
     will: Will | None = None,
     on_down: Callable[[str], None] | None = None,
 ) -> None:
-    """Connect, `serve` the session, and again after each loss, with jittered gaps that grow to 10 s. Never returns.
+    """Connect, `serve` the session, and again after each loss. Never returns.
+
+    The gaps are jittered and grow up to 10 s, until a session outlasts the gap before it.
 
     `serve` sees the end of its session as MqttError, also from within its own task group. `on_down` is told why a
     session ended or was refused.
@@ -118,7 +120,7 @@ async def keep_session(
         logger.info("%s at %s:%s: %s", broker.client_id, broker.host, broker.port, reason)
         if on_down:
             on_down(reason)
-        if asyncio.get_running_loop().time() - started > _LAST_GAP_S:
+        if asyncio.get_running_loop().time() - started > gap_s:
             gap_s = _FIRST_GAP_S
         await asyncio.sleep(gap_s * random.uniform(0.5, 1.0))
         gap_s = min(gap_s * 2, _LAST_GAP_S)

@@ -13,6 +13,7 @@ import random
 import signal
 import struct
 from collections import Counter
+from typing import Protocol
 
 _HEAD = struct.Struct(">HHHBB")  # transaction, protocol, length, unit, function
 _TWO = struct.Struct(">HH")
@@ -54,14 +55,29 @@ class Served:
         return _HEAD.pack(transaction, 0, 3, unit, function | 0x80) + b"\x01"
 
 
-class _Connection(asyncio.Protocol):
-    def __init__(self, served: Served):
+class Answering(Protocol):
+    """Whatever answers requests, and says what goes wrong with them (empty: nothing)."""
+
+    def fault(self) -> str: ...
+    def answer(self, request: bytes) -> bytes: ...
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection: whole requests in, answers out."""
+
+    def __init__(self, served: Answering):
         self._served = served
         self._rest = b""
+        self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+
+    def abort(self) -> None:
+        """End it: what has come in and is not answered never will be."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         data = self._rest + data
@@ -73,10 +89,10 @@ class _Connection(asyncio.Protocol):
             fault = self._served.fault()
             if fault != "request":
                 answer = self._served.answer(data[at:end])
-                if not fault:
+                if not fault and self._transport is not None:
                     self._transport.write(answer)
             if fault == "connection":
-                self._transport.abort()
+                self.abort()
                 return
             at = end
         self._rest = data[at:]
@@ -87,7 +103,7 @@ async def _main(port: int, registers: int, faults: float) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    server = await loop.create_server(lambda: _Connection(served), "127.0.0.1", port, backlog=1024)
+    server = await loop.create_server(lambda: Connection(served), "127.0.0.1", port, backlog=1024)
     await stop.wait()
     server.close()
     with contextlib.suppress(BrokenPipeError):

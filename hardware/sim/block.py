@@ -158,12 +158,14 @@ class Block:
             )
         child.starts += 1
 
-    def kill(self, name: str) -> None:
-        """End one child without a word, as a power cut would."""
+    def kill(self, name: str) -> bool:
+        """End one child without a word, as a power cut would; False if there is no such process now."""
         process = self.children[name].process
-        if process is not None:
-            process.kill()
-            process.wait()
+        if process is None or process.poll() is not None:
+            return False
+        process.kill()
+        process.wait()
+        return True
 
     def restart_dead(self) -> list[str]:
         """Start again what has ended; returns the names."""

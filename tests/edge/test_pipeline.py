@@ -89,6 +89,22 @@ async def test_what_is_suppressed_is_counted(outbox):
     assert body.tallies == {"meter-1": (5, 4)}
 
 
+async def test_what_was_suppressed_counts_in_the_epoch_of_the_pack_that_tells_of_it(outbox):
+    """Else the hub would never hear of it: no pack of the epoch before speaks of the thing again."""
+    pipeline = make(outbox)
+    pipeline.take("meter-1", [volts(230.0, 0)])
+    pipeline.close_packs()
+    for seq, time_ms in enumerate((1000, 2000, 3000), 1):
+        pipeline.take("meter-1", [volts(230.0, time_ms)], origin=Origin("meter-1", "bulk", 77, seq))
+    assert (pipeline.pending(), pipeline.suppressed()) == ({}, {"meter-1": 3})
+    await outbox.open_epoch()
+    pipeline.close_packs()
+    before, now = (decode_body(inflate(row.body)) for row in outbox._state.last().rows)
+    assert before.tallies == {"meter-1": (1, 0)}
+    assert now.tallies == {"meter-1": (3, 3)}
+    assert outbox.tally.totals() == {"meter-1": (4, 3)}
+
+
 async def test_another_unit_is_another_stream(outbox):
     pipeline = make(outbox)
     before = len(pipeline.streams)

@@ -8,9 +8,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from bench.parts.lab import Lab
+from hardware.sim.block import GATEWAY
 from hardware.sim.rtu import RtuBus
 from protocols.modbus import exception_response, parse_request, read_response
-from tests.integration.test_custody import System
 
 PANEL = """
 [[links]]
@@ -44,16 +45,16 @@ class Panel:
         return read_response(1, bits.to_bytes((len(span) + 7) // 8, "little"))
 
 
-def told(system: System, *words: str) -> "subprocess.CompletedProcess[str]":
-    line = [sys.executable, "-m", "hub", "command", "--data", str(system.folder / "hub"), "gw-1", "panel-1", *words]
+def told(lab: Lab, *words: str) -> "subprocess.CompletedProcess[str]":
+    line = [sys.executable, "-m", "hub", "command", "--data", str(lab.hub_data), GATEWAY, "panel-1", *words]
     return subprocess.run(
-        [*line, "--mqtt-port", str(system.ports["hub"])], capture_output=True, text=True, timeout=60, check=False
+        [*line, "--mqtt-port", str(lab.mqtt_port)], capture_output=True, text=True, timeout=60, check=False
     )
 
 
-async def got(system: System, metric: str, value: object) -> dict[str, Any]:
+async def got(lab: Lab, metric: str, value: object) -> dict[str, Any]:
     """The stream at the hub, once it has that value."""
-    url = f"http://127.0.0.1:{system.ports['web']}/api/v1/latest"
+    url = f"http://127.0.0.1:{lab.hub_port}/api/v1/latest"
     while True:
         with await asyncio.to_thread(urllib.request.urlopen, url) as answer:
             for stream in json.load(answer):
@@ -69,32 +70,31 @@ async def got(system: System, metric: str, value: object) -> dict[str, Any]:
 async def test_a_relay_is_switched_from_the_hub_once_and_everybody_sees_it(tmp_path: Path) -> None:
     panel = Panel()
     with RtuBus(panel, baud=19200) as bus:
-        system = System(tmp_path)
-        with (tmp_path / "gateway.toml").open("a") as config:
-            config.write(PANEL.format(port=bus.port))
+        lab = Lab(tmp_path / "lab", links=PANEL.format(port=bus.port))
+        lab.prepare()
         try:
-            system.start("hub")
-            await asyncio.to_thread(system.enrol)
-            system.start("gateway")
+            lab.start("hub")
+            await asyncio.to_thread(lab.enrol)
+            lab.start("gateway")
             async with asyncio.timeout(60):
-                await got(system, "relay_2", False)
-                done = await asyncio.to_thread(told, system, "switch_relay_2", "1", "--key", "door-1")
+                await got(lab, "relay_2", False)
+                done = await asyncio.to_thread(told, lab, "switch_relay_2", "1", "--key", "door-1")
                 assert (done.returncode, done.stdout) == (0, "done, reads back true (key door-1)\n")
                 assert panel.coils[17]
-                stream = await got(system, "relay_2", True)
+                stream = await got(lab, "relay_2", True)
                 assert stream["states"]["1"] == {"en": "closed", "zh": "闭合"}
-                again = await asyncio.to_thread(told, system, "switch_relay_2", "1", "--key", "door-1")
+                again = await asyncio.to_thread(told, lab, "switch_relay_2", "1", "--key", "door-1")
                 assert again.stdout == done.stdout
                 for words, said in (
                     (("switch_relay_2", "2"), "refused"),
                     (("open_door", "1"), "refused"),
                 ):
-                    refused = await asyncio.to_thread(told, system, *words)
+                    refused = await asyncio.to_thread(told, lab, *words)
                     assert refused.returncode == 1
                     assert refused.stdout.startswith(said)
-                page = f"http://127.0.0.1:{system.ports['page']}/?lang=zh"
+                page = f"http://127.0.0.1:{lab.page_port}/?lang=zh"
                 with await asyncio.to_thread(urllib.request.urlopen, page) as answer:
                     assert "闭合" in answer.read().decode()
             assert panel.written == [(17, True)]
         finally:
-            await asyncio.to_thread(system.stop)
+            await asyncio.to_thread(lab.stop)

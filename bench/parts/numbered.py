@@ -1,4 +1,4 @@
-"""A device for tests: it numbers its readings, and holds each until the gateway's cursor has passed it."""
+"""A device that numbers its readings 1, 2, 3 ..., and holds each until the gateway's cursor has passed it."""
 
 import asyncio
 import contextlib
@@ -7,19 +7,38 @@ import time
 from protocols import cursor, senml, topics
 from protocols.custody import Sender, epoch_number
 from protocols.reading import GOOD, Reading
+from protocols.topics import BULK
 from runtime.mqtt import Broker, MqttError, Session, keep_session
 
 
 class NumberedDevice:
-    """Speaks the device's side of custody over MQTT. `made` readings, numbered 1, 2, 3 ..., are of metric `count`."""
+    """Speaks the device's side of custody over MQTT. The value of its readings, of metric `count`, is their number.
 
-    def __init__(self, thing: str, port: int, password: str, *, incarnation: int = 4711):
+    Without a wall clock (`wall_clock` False) it sends
+    its monotonic time, and the gateway re-bases it.
+    """
+
+    METRIC = "count"
+
+    def __init__(
+        self,
+        thing: str,
+        port: int,
+        password: str,
+        *,
+        lane: str = BULK,
+        wall_clock: bool = True,
+        incarnation: int = 4711,
+    ):
+        self.thing = thing
         self.made = 0
-        self._thing = thing
+        self._lane = lane
+        self._wall_clock = wall_clock
         self._broker = Broker("127.0.0.1", port, thing, thing, password)
         self._epoch = epoch_number(incarnation, 1, 0)
         self._sender = Sender(resend_ms=500)
         self._sender.open(self._epoch)
+        self._packs = 0
         self._bodies: dict[int, str] = {}
         self._due = asyncio.Event()
 
@@ -27,17 +46,20 @@ class NumberedDevice:
         """Packs that the gateway has not confirmed."""
         return len(self._bodies)
 
-    def make(self) -> None:
-        """Make one reading, a pack of its own."""
-        self.made += 1
-        reading = Reading("count", self.made, "1", GOOD, time.time_ns() // 1_000_000)
-        self._bodies[self.made] = senml.encode_body([reading], device=self._thing, wall_clock=True)
-        self._sender.appended(self._epoch, self.made)
+    def make(self, count: int = 1) -> None:
+        """Make so many readings now, a pack of their own."""
+        now_ms = time.time_ns() // 1_000_000 if self._wall_clock else _now_ms()
+        numbers = range(self.made + 1, self.made + 1 + count)
+        readings = [Reading(self.METRIC, number, "1", GOOD, now_ms) for number in numbers]
+        self.made += count
+        self._packs += 1
+        self._bodies[self._packs] = senml.encode_body(readings, device=self.thing, wall_clock=self._wall_clock)
+        self._sender.appended(self._epoch, self._packs)
         self._due.set()
 
     def start(self) -> None:
         """Serve in a task of its own."""
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(self._run(), name=self.thing)
 
     def check(self) -> None:
         """Raise what the device itself has died of."""
@@ -54,8 +76,8 @@ class NumberedDevice:
         await keep_session(self._broker, self._serve, on_down=lambda reason: self._sender.disconnected())
 
     async def _serve(self, session: Session) -> None:
-        await session.subscribe(f"d/{self._thing}/cursor/+")
-        await session.publish(topics.birth("d", self._thing), b'{"state":"online"}', qos=1, retain=True)
+        await session.subscribe(f"d/{self.thing}/cursor/+")
+        await session.publish(topics.birth("d", self.thing), b'{"state":"online"}', qos=1, retain=True)
         self._sender.connected()
         self._due.set()
         async with asyncio.TaskGroup() as tasks:
@@ -64,7 +86,7 @@ class NumberedDevice:
 
     async def _listen(self, session: Session) -> None:
         async for message in session.messages():
-            if not message.topic.endswith("/bulk"):
+            if not message.topic.endswith(f"/{self._lane}"):
                 continue
             name, stored = cursor.decode(message.payload)
             for release in self._sender.cursor(name, stored, _now_ms()):
@@ -80,7 +102,7 @@ class NumberedDevice:
                 body = self._bodies.get(header.seq)
                 if body:  # else it was confirmed while the ones before it were sent
                     payload = senml.encode_pack(header, body, _now_ms())
-                    await session.publish(topics.up("d", self._thing, "bulk"), payload)
+                    await session.publish(topics.up("d", self.thing, self._lane), payload)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._due.wait(), 0.1)
 

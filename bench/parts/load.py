@@ -1,0 +1,256 @@
+"""The load of the fault laboratory: devices that number their readings, about 1,000 a second, and their accounts.
+
+- Six devices that can resend: they speak the device's side of custody to the gateway's broker, two of them on the
+  urgent lane, two through a deadband. What they make counts as made at once: nobody may lose it.
+- One device that cannot: a meter that is polled by Modbus TCP and answers each poll with the next number, in each of
+  its registers. A poll's readings count as made once the gateway has accepted them, which is when they are committed
+  in its outbox: at the latest ACCEPT_S after the answer. Answers that a gateway was killed upon sooner than that, and
+  that are not found, were never accepted; every other one must be stored.
+"""
+
+import asyncio
+import bisect
+import contextlib
+import sqlite3
+import struct
+import time
+from collections.abc import AsyncIterator, Callable, Collection
+from pathlib import Path
+
+from bench.parts import ledger
+from bench.parts.lab import Lab
+from bench.parts.ledger import Account
+from bench.parts.modbus_server import Connection
+from bench.parts.numbered import NumberedDevice
+from hub.store.querying import Querying
+from protocols.topics import BULK, URGENT
+from runtime.process import free_port
+
+# A gateway commits every 250 ms; the rest is for a disk and a machine that have much else to do.
+ACCEPT_S = 1.0
+
+_PASSWORD = "of the device"
+_DEVICES = {  # thing -> its model and lane
+    "numbered-1": ("lab-numbered", BULK),
+    "numbered-2": ("lab-numbered", BULK),
+    "numbered-3": ("lab-numbered", BULK),
+    "sparse-1": ("lab-sparse", BULK),
+    "sparse-2": ("lab-sparse", URGENT),
+    "urgent-1": ("lab-numbered", URGENT),
+}
+_METER = "polled-1"
+_REGISTERS = 20
+_POLL_MS = 100
+_PACK = 20  # readings
+_PACKS_PER_S = 7.0  # of each device
+RATE = len(_DEVICES) * _PACK * _PACKS_PER_S + _REGISTERS * 1000 / _POLL_MS  # readings a second
+
+_HEAD = """\
+[device]
+model = "{model}"
+maker = "Kerb"
+kind = "counter"
+link = "{link}"
+name = {{ en = "Counter", zh = "计数器" }}
+"""
+_METRIC = """
+[metrics.{metric}]
+name = {{ en = "Count", zh = "计数" }}
+unit = "1"
+"""
+_REGISTER = 'register = {{ table = "holding", address = {address}, type = "uint32" }}\n'
+_LINKS = """
+[[links]]
+name = "numbered"
+kind = "mqtt"
+port = {broker}
+devices = [{devices}]
+
+[[links]]
+name = "polled"
+kind = "modbus"
+host = "127.0.0.1"
+port = {meter}
+timeout_ms = 10000
+devices = [{{ thing = "{thing}", model = "lab-polled", address = "1" }}]
+"""
+
+
+class Load:
+    """All devices. `make_lab` makes a lab whose gateway knows them; `making` lets them make readings.
+
+    device_port: where the devices find the gateway's broker, if not at the broker's own port.
+    """
+
+    def __init__(self, *, device_port: int = 0):
+        self.broker_port = free_port()
+        port = device_port or self.broker_port
+        self.devices = [
+            NumberedDevice(thing, port, _PASSWORD, lane=lane, incarnation=number)
+            for number, (thing, (_, lane)) in enumerate(_DEVICES.items(), 1)
+        ]
+        self.meter = _Meter()
+
+    def make_lab(self, directory: Path, *, uplink: int = 0) -> Lab:
+        """Hub and gateway in that folder, prepared but not started."""
+        entry = '{{ thing = "{}", model = "{}", password_file = "device.password" }}'
+        devices = ", ".join(entry.format(thing, model) for thing, (model, _) in _DEVICES.items())
+        links = _LINKS.format(broker=self.broker_port, devices=devices, meter=self.meter.port, thing=_METER)
+        lab = Lab(directory, links=links, models=_models(), uplink=uplink)
+        lab.prepare()
+        (directory / "device.password").write_text(_PASSWORD, encoding="utf-8")
+        return lab
+
+    @contextlib.asynccontextmanager
+    async def making(self) -> AsyncIterator[None]:
+        """Within it readings are made; afterwards the devices are still there, and hand over what they hold."""
+        server = await asyncio.get_running_loop().create_server(self.meter.connect, "127.0.0.1", self.meter.port)
+        task = asyncio.create_task(self._make(), name="load")
+        try:
+            yield
+        finally:
+            task.cancel()
+            server.close()
+            self.meter.stop()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _make(self) -> None:
+        started = time.monotonic()
+        made = 0
+        while True:
+            for device in self.devices:
+                device.check()
+                device.make(_PACK)
+            made += 1
+            await asyncio.sleep(max(0.0, started + made / _PACKS_PER_S - time.monotonic()))
+
+    async def arrived(self, lab: Lab, *, timeout_s: float) -> bool:
+        """Wait until the hub has all that devices which can resend have made by now; False if that takes too long."""
+        return await self._stored(lab, 0, timeout_s)
+
+    async def flows(self, lab: Lab, *, timeout_s: float) -> bool:
+        """Wait until the hub also has a pack of each that is still to be made; False if that takes too long."""
+        return await self._stored(lab, _PACK, timeout_s)
+
+    async def _stored(self, lab: Lab, more: int, timeout_s: float) -> bool:
+        wanted = {device.thing: device.made + more for device in self.devices}
+        hub = Querying(lab.hub_data)
+
+        def there() -> bool:
+            found = {each.thing: each.stored + each.suppressed + each.declared_lost for each in hub.custody()}
+            return all(found.get(thing, 0) >= made for thing, made in wanted.items())
+
+        return await _until(there, timeout_s)
+
+    async def settled(self, lab: Lab, *, timeout_s: float) -> bool:
+        """After `making`: wait until nobody holds anything any more; False if that takes too long."""
+
+        def empty() -> bool:
+            status = lab.gateway()
+            return status is not None and not any(thing["buffered"] for thing in status["things"].values())
+
+        await asyncio.sleep(ACCEPT_S)
+        return await self.arrived(lab, timeout_s=timeout_s) and await _until(empty, timeout_s)
+
+    def accounts(self, lab: Lab) -> dict[str, Account]:
+        """What became of every reading, by device. To be asked once it has settled."""
+        custody = {each.thing: each for each in Querying(lab.hub_data).custody()}
+        status = lab.gateway() or {"things": {}}
+        found = {}
+        for device in self.devices:
+            known = custody[device.thing]
+            found[device.thing] = ledger.judge(
+                range(1, device.made + 1),
+                _stored(lab, device.thing).get(device.METRIC, []),
+                suppressed=known.suppressed,
+                buffered=status["things"].get(device.thing, {}).get("buffered", 0),
+                declared_lost=known.declared_lost,
+            )
+        found[_METER] = Account()
+        for stored in _stored(lab, _METER).values():
+            found[_METER] += ledger.judge(self.meter.made(stored), stored)
+        return found
+
+
+class _Meter:
+    """Answers each poll with the next number; knows when, and when its gateway was killed."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._served_s: list[float] = []  # of number 1, 2, 3 ...
+        self._killed_s: list[float] = []
+        self._connections: list[Connection] = []
+        self._stopped = False
+
+    def connect(self) -> Connection:
+        """The server's side of one connection."""
+        self._connections.append(Connection(self))
+        return self._connections[-1]
+
+    def gateway_killed(self) -> None:
+        """It has just died: what it was given last may never have been accepted, and what it asked is not answered."""
+        self._killed_s.append(time.monotonic())
+        for connection in self._connections:
+            connection.abort()
+        self._connections.clear()
+
+    def stop(self) -> None:
+        """Answer no more."""
+        self._stopped = True
+
+    def made(self, stored: Collection[int]) -> list[int]:
+        """The numbers that count: all but those that the gateway died with, before it need have accepted them."""
+        there = set(stored)
+        return [
+            number
+            for number, served_s in enumerate(self._served_s, 1)
+            if number in there or not self._died_with(served_s)
+        ]
+
+    def _died_with(self, served_s: float) -> bool:
+        place = bisect.bisect(self._killed_s, served_s)
+        return place < len(self._killed_s) and self._killed_s[place] - served_s < ACCEPT_S
+
+    def fault(self) -> str:
+        """See modbus_server.Answering."""
+        return "request" if self._stopped else ""
+
+    def answer(self, request: bytes) -> bytes:
+        """The next number in each register pair; the gateway reads all of them at once."""
+        count = int.from_bytes(request[10:12], "big")
+        if count != 2 * _REGISTERS:
+            raise ValueError(f"the gateway asks for {count} registers, not for all at once")
+        self._served_s.append(time.monotonic())
+        payload = struct.pack(">I", len(self._served_s)) * _REGISTERS
+        head = struct.pack(">4sHBBB", request[:4], len(payload) + 3, request[6], request[7], len(payload))
+        return head + payload
+
+
+def _models() -> dict[str, str]:
+    counting = _METRIC.format(metric=NumberedDevice.METRIC)
+    registers = "".join(
+        _METRIC.format(metric=f"count_{number}") + _REGISTER.format(address=2 * number) for number in range(_REGISTERS)
+    )
+    return {
+        "lab-numbered": _HEAD.format(model="lab-numbered", link="mqtt") + counting,
+        "lab-sparse": _HEAD.format(model="lab-sparse", link="mqtt") + counting + "deadband = 1.5\n",  # every other one
+        "lab-polled": _HEAD.format(model="lab-polled", link="modbus")
+        + f"[modbus]\nperiod_ms = {_POLL_MS}\n"
+        + registers,
+    }
+
+
+def _stored(lab: Lab, thing: str) -> dict[str, list[int]]:
+    streams = ledger.streams(lab.hub_data, thing)
+    return {metric: ledger.numbers(ledger.points(lab.hub_data, stream)) for metric, stream in streams.items()}
+
+
+async def _until(true: Callable[[], bool], timeout_s: float) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        with contextlib.suppress(sqlite3.OperationalError):  # the hub has made no store yet
+            if await asyncio.to_thread(true):
+                return True
+        await asyncio.sleep(0.1)
+    return False
