@@ -10,7 +10,8 @@ from pathlib import Path
 
 from hub.authority import Authority
 from hub.errors import SetupError
-from hub.intake import Intake
+from hub.ingest_metrics import IngestMetrics
+from hub.intake import Answer, Intake
 from hub.store.writing import Writer
 from runtime.mqtt import Broker, Message, MqttError, Session, keep_session
 from runtime.tls import client_tls
@@ -32,13 +33,15 @@ class Ingest:
         self._intake = Intake(writer, secrets.token_hex(4))
         self._broker = broker
         self._queue: asyncio.Queue[Message] = asyncio.Queue(_QUEUE)
+        self.metrics = IngestMetrics(_QUEUE)
+        self.metrics.queued.set_function(self._queue.qsize)
         self._session: Session | None = None
         self._births_asked = 0.0
 
     async def run(self) -> None:
         """Serve until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(keep_session(self._broker, self._receive), name="mqtt")
+            group.create_task(keep_session(self._broker, self._receive, on_drop=self.metrics.dropped.inc), name="mqtt")
             # Not within the session: a batch that is being committed must be finished when the line drops.
             group.create_task(self._store(), name="store")
 
@@ -49,12 +52,15 @@ class Ingest:
         for topic, payload in self._intake.all_cursors().items():
             await session.publish(topic, payload, retain=True)
         self._session = session
+        self.metrics.sessions.inc()
+        self.metrics.online.set(1)
         logger.info("receiving from %s:%s", self._broker.host, self._broker.port)
         try:
             async for message in session.messages():
                 await self._queue.put(message)
         finally:
             self._session = None
+            self.metrics.online.set(0)
 
     async def _store(self) -> None:
         while True:
@@ -62,10 +68,17 @@ class Ingest:
             while len(batch) < _BATCH and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             answer = await asyncio.to_thread(self._intake.take, batch)
+            self._measure(len(batch), answer)
             try:
                 await self._answer(answer.publish, births_wanted=answer.births_wanted)
             except MqttError as error:
                 logger.info("cursors not published, the session has ended: %s", error)  # all are, at its next begin
+
+    def _measure(self, messages: int, answer: Answer) -> None:
+        if answer.failure:
+            self.metrics.failed(answer.failure)
+        else:
+            self.metrics.stored(messages, transaction_s=answer.transaction_s, commit_s=answer.commit_s)
 
     async def _answer(self, publish: dict[str, bytes], *, births_wanted: bool) -> None:
         session = self._session
@@ -103,7 +116,12 @@ async def run(data: Path, *, host: str, port: int) -> None:
     """Serve until cancelled. Raises SetupError if another ingest owns the store."""
     with only_one(data):
         writer = Writer(data)
+        ingest = Ingest(writer, broker_login(data, host=host, port=port))
         try:
-            await Ingest(writer, broker_login(data, host=host, port=port)).run()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(ingest.run(), name="ingest")
+                group.create_task(ingest.metrics.serve(data), name="metrics")
+        except* SetupError as errors:
+            raise errors.exceptions[0] from None
         finally:
             writer.close()

@@ -1,19 +1,23 @@
 """The program that serves the web API, its documentation and the live page. It only reads the store."""
 
+import asyncio
 import logging
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
+from fastapi.responses import PlainTextResponse
 from fastapi_offline import FastAPIOffline
 from nicegui import ui
 from pydantic import BaseModel
 
-from hub import api, enrol_route, problems
+from hub import api, enrol_route, gateway_route, ingest_metrics, metrics, problems
 from hub.errors import SetupError
 from hub.page.live import install as install_page
+from hub.problems import ProblemError
 from hub.store.querying import Querying
 from hub.store.schema import prepare
+from runtime.metrics import CONTENT_TYPE
 from runtime.process import port_in_use
 
 _DESCRIPTION = "Things, their streams of readings, and where each reading is. Times are Unix milliseconds, UTC."
@@ -25,7 +29,7 @@ _ICON = (
 
 
 class Health(BaseModel):
-    """The hub's web process answers, and its store can be read."""
+    """The hub stores what gateways send, and its store can be read."""
 
     status: str
     things: int
@@ -39,12 +43,21 @@ def make_app(data: Path) -> FastAPI:
     )
     problems.install(app)
     app.include_router(enrol_route.make_router(data))  # before the rest, which ends with an answer to every other path
+    app.include_router(gateway_route.make_router(store))
     app.include_router(api.make_router(store))
 
     @app.get("/healthz", tags=["health"])
-    def health() -> Health:
-        """200 as soon as requests can be answered; 503 while the store cannot be read."""
-        return Health(status="ok", things=len(store.things()))
+    async def health() -> Health:
+        """200 while all is well; 503 while the store cannot be read or written, or ingest is away."""
+        ingest = await ingest_metrics.ask(data)
+        if ingest.failure:
+            raise ProblemError(503, "Nothing can be stored now", "ingest", ingest.failure)
+        return Health(status="ok", things=len(await asyncio.to_thread(store.things)))
+
+    @app.get("/metrics", tags=["health"], response_class=PlainTextResponse)
+    async def figures() -> Response:
+        """The hub's figures for Prometheus, those of ingest with them."""
+        return Response(await metrics.exposition(store, data), media_type=CONTENT_TYPE)
 
     install_page(store)
     ui.run_with(app, title="Kerb", favicon=_ICON, dark=None, show_welcome_message=False, tailwind=False)

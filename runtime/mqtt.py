@@ -8,6 +8,8 @@ import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import cast
 
 import aiomqtt
 
@@ -101,20 +103,21 @@ async def keep_session(
     *,
     will: Will | None = None,
     on_down: Callable[[str], None] | None = None,
+    on_drop: Callable[[], None] = lambda: None,
 ) -> None:
     """Connect, `serve` the session, and again after each loss. Never returns.
 
     The gaps are jittered and grow up to 10 s, until a session outlasts the gap before it.
 
     `serve` sees the end of its session as MqttError, also from within its own task group. `on_down` is told why a
-    session ended or was refused.
+    session ended or was refused, `on_drop` of each message that came while the queue was full.
     """
     gap_s = _FIRST_GAP_S
     while True:
         started = asyncio.get_running_loop().time()
         reason = "the session was left"
         try:
-            await in_own_task(_one_session(broker, serve, will), name=f"session of {broker.client_id}")
+            await in_own_task(_one_session(broker, serve, will, on_drop), name=f"session of {broker.client_id}")
         except* MqttError as group:
             reason = str(_first(group))
         logger.info("%s at %s:%s: %s", broker.client_id, broker.host, broker.port, reason)
@@ -126,14 +129,19 @@ async def keep_session(
         gap_s = min(gap_s * 2, _LAST_GAP_S)
 
 
-async def _one_session(broker: Broker, serve: Callable[[Session], Awaitable[None]], will: Will | None) -> None:
-    async with _connected(broker, will) as session:
+async def _one_session(
+    broker: Broker,
+    serve: Callable[[Session], Awaitable[None]],
+    will: Will | None,
+    on_drop: Callable[[], None],
+) -> None:
+    async with _connected(broker, will, on_drop) as session:
         await serve(session)
 
 
 @contextlib.asynccontextmanager
-async def _connected(broker: Broker, will: Will | None) -> AsyncIterator[Session]:
-    client = _client(broker, will)
+async def _connected(broker: Broker, will: Will | None, on_drop: Callable[[], None]) -> AsyncIterator[Session]:
+    client = _client(broker, will, on_drop)
     try:
         async with asyncio.timeout(_ANSWER_S):
             await client.__aenter__()
@@ -150,7 +158,21 @@ async def _connected(broker: Broker, will: Will | None) -> AsyncIterator[Session
                 await client.__aexit__(None, None, None)
 
 
-def _client(broker: Broker, will: Will | None) -> aiomqtt.Client:
+class _Queue(asyncio.Queue[aiomqtt.Message]):
+    """A queue that tells when it is full; aiomqtt drops the message then."""
+
+    def __init__(self, on_drop: Callable[[], None], maxsize: int):
+        super().__init__(maxsize)
+        self._on_drop = on_drop
+
+    def put_nowait(self, message: aiomqtt.Message) -> None:
+        """Raises asyncio.QueueFull."""
+        if self.full():
+            self._on_drop()
+        super().put_nowait(message)
+
+
+def _client(broker: Broker, will: Will | None, on_drop: Callable[[], None]) -> aiomqtt.Client:
     return aiomqtt.Client(
         broker.host,
         broker.port,
@@ -160,6 +182,7 @@ def _client(broker: Broker, will: Will | None) -> aiomqtt.Client:
         tls_context=broker.tls,
         keepalive=broker.keepalive_s,
         will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=True) if will else None,
+        queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", partial(_Queue, on_drop)),
         max_queued_incoming_messages=_QUEUE,
         timeout=math.inf,
     )

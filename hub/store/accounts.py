@@ -54,11 +54,13 @@ class Heard:
 class Account:
     """The equation of one gateway: read + twice = suppressed + stored + buffered + declared_lost + missing.
 
-    `missing` and `twice` are 0 unless readings are lost without a word, or stored beyond what was read. `set_aside`
-    counts packs that came but cannot be read: what they hold is among the missing.
+    since_ms: when it went on or off line. `missing` and `twice` are 0 unless readings are lost without a word, or
+    stored beyond what was read. `set_aside` counts packs that came but cannot be read: what they hold is missing.
     """
 
     gateway: str
+    online: bool
+    since_ms: int
     read: int
     suppressed: int
     stored: int
@@ -73,6 +75,15 @@ class Account:
     def balanced(self) -> bool:
         """Whether every reading is where it should be."""
         return not (self.missing or self.twice)
+
+    def oldest_age_ms(self, now_ms: int) -> int | None:
+        """How old the oldest reading is that the gateway is known to hold; None: it is known of none.
+
+        While the line is down it grows older; while it is up the next status tells.
+        """
+        if self.heard is None or self.heard.oldest_age_ms is None:
+            return None
+        return self.heard.oldest_age_ms + (0 if self.online else max(0, now_ms - self.heard.heard_ms))
 
 
 @dataclass(frozen=True)
@@ -137,10 +148,9 @@ def accounts(db: sqlite3.Connection) -> list[Account]:
     lost = dict(db.execute("SELECT gateway, sum(count) FROM lost GROUP BY gateway").fetchall())
     aside = dict(db.execute("SELECT gateway, count(*) FROM set_aside GROUP BY gateway").fetchall())
     heard = {row["gateway"]: row for row in db.execute("SELECT * FROM status")}
-    gateways = [row["id"] for row in db.execute("SELECT id FROM gateway ORDER BY id")]
     return [
-        _account(gateway, sums.get(gateway), lost.get(gateway, 0), aside.get(gateway, 0), heard.get(gateway))
-        for gateway in gateways
+        _account(row, sums.get(row["id"]), lost.get(row["id"], 0), aside.get(row["id"], 0), heard.get(row["id"]))
+        for row in db.execute("SELECT id, state, changed_ms FROM gateway ORDER BY id")
     ]
 
 
@@ -161,16 +171,29 @@ def _outside(db: sqlite3.Connection, gateway: str) -> int:
     return (row["read"] - row["suppressed"] - row["stored"] if row else 0) - int(lost)
 
 
-def _account(gateway: str, sums: sqlite3.Row | None, lost: int, set_aside: int, told: sqlite3.Row | None) -> Account:
+def _account(
+    gateway: sqlite3.Row, sums: sqlite3.Row | None, lost: int, set_aside: int, told: sqlite3.Row | None
+) -> Account:
     read, suppressed, stored = (sums["read"], sums["suppressed"], sums["stored"]) if sums else (0, 0, 0)
     outside = max(0, read - suppressed - stored - lost)
-    twice = max(0, suppressed + stored + lost - read)
     heard = _heard(told) if told else None
     # What has come since the last status was either held or lost then: it cannot be missing any more.
     missing = min(told["missing"], outside) if told else 0
     undelivered = min(heard.status.lost, outside - missing) if heard else 0
-    buffered = outside - missing - undelivered
-    return Account(gateway, read, suppressed, stored, buffered, lost + undelivered, missing, twice, set_aside, heard)
+    return Account(
+        gateway=gateway["id"],
+        online=gateway["state"] == "online",
+        since_ms=gateway["changed_ms"],
+        read=read,
+        suppressed=suppressed,
+        stored=stored,
+        buffered=outside - missing - undelivered,
+        declared_lost=lost + undelivered,
+        missing=missing,
+        twice=max(0, suppressed + stored + lost - read),
+        set_aside=set_aside,
+        heard=heard,
+    )
 
 
 def _without_tallies(status: Status) -> Status:

@@ -11,6 +11,11 @@ def bucket_of(lag_ms: float) -> int:
     return int(math.log(lag_ms) / _STEP) if lag_ms > 1 else 0
 
 
+def middle_ms(bucket: int) -> float:
+    """The latency that stands for a bucket."""
+    return math.exp(_STEP * (bucket + 0.5))
+
+
 def percentile(buckets: Iterable[tuple[int, int]], fraction: float) -> float | None:
     """The latency in ms below which `fraction` of the (bucket, count) pairs lie, or None without any."""
     ordered = sorted(buckets)
@@ -19,5 +24,5 @@ def percentile(buckets: Iterable[tuple[int, int]], fraction: float) -> float | N
     for bucket, count in ordered:
         passed += count
         if passed >= rank:
-            return round(math.exp(_STEP * (bucket + 0.5)), 1)
+            return round(middle_ms(bucket), 1)
     return None

@@ -205,6 +205,11 @@ class Querying:
             count: int = db.execute("SELECT coalesce(sum(stored), 0) FROM latest").fetchone()[0]
             return count
 
+    def lags(self) -> list[tuple[int, int]]:
+        """(bucket, count) of the latencies of all things, from made to stored; see hub.store.lag."""
+        with self._open() as db:
+            return db.execute("SELECT bucket, sum(count) FROM lag GROUP BY bucket ORDER BY bucket").fetchall()
+
     def counters(self) -> dict[str, int]:
         """What became of the messages that ingest was sent."""
         with self._open() as db:

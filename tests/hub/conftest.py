@@ -17,8 +17,9 @@ import pytest
 from hub.store.querying import Querying
 from hub.store.writing import Writer
 from protocols.reading import DecimalFraction, reading
+from protocols.status import Lane, Sample
 from runtime.process import free_port
-from tests.hub.gateway import Gateway, body
+from tests.hub.gateway import Gateway, body, status_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -123,4 +124,10 @@ async def _feed(data: Path, mqtt_port: int, now_ms: int) -> None:
     async with asyncio.TaskGroup() as group:
         running = group.create_task(gateway.run())
         await gateway.emptied()
+        # It has five readings more than it has sent, and four that gave way.
+        held = Lane({"wearable-1": (250, 121)}, 5, 2, now_ms - 90_000)
+        past = [Sample(now_ms - 60_000 * minute, 10 * minute, now_ms - 61_000 * minute) for minute in range(30, 0, -1)]
+        gateway.tell(status_of(held, epoch=gateway.epoch, time_ms=now_ms, lost=4, past=past))
+        while Querying(data).accounts()[0].heard is None:
+            await asyncio.sleep(0.05)
         running.cancel()

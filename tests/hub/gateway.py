@@ -20,10 +20,12 @@ from hub import logins
 from hub.authority import Authority
 from hub.locked_json import locked_json
 from protocols import cursor, pack, topics
+from protocols import status as statuses
 from protocols.custody import Header, Sender, epoch_number
 from protocols.deflated import deflate
 from protocols.pack import Body
 from protocols.reading import Reading
+from protocols.status import Lane, Sample, Status
 from runtime.mqtt import Broker, MqttError, Session, Will, keep_session
 from runtime.tls import client_tls
 
@@ -114,17 +116,26 @@ def enrolled(data: Path, name: str) -> ssl.SSLContext:
     return certified(data, name, serial or logins.admit(data, name))
 
 
+def status_of(
+    lane: Lane, *, epoch: int, time_ms: int, lost: int = 0, failure: str = "", past: Sequence[Sample] = ()
+) -> Status:
+    """A status of a gateway that has the bulk lane alone."""
+    lanes = {topics.URGENT: Lane({}, 0, 0, None), topics.BULK: lane}
+    return Status(time_ms, epoch, lanes, lost, 4096, 512 << 20, failure, list(past))
+
+
 class Gateway:
     """A gateway with the bulk lane alone, whose outbox is in memory. `run` serves; `put` makes a pack."""
 
     def __init__(self, data: Path, port: int, *, states: Mapping[str, str] = {}, epoch_count: int = 1):
+        self.epoch = epoch_number(INCARNATION, epoch_count, 0)
         self._broker = Broker("127.0.0.1", port, ID, tls=enrolled(data, ID))
         self._sender = Sender(resend_ms=500)
-        self._epoch = epoch_number(INCARNATION, epoch_count, 0)
-        self._sender.open(self._epoch)
+        self._sender.open(self.epoch)
         self._bodies: dict[int, Body] = {}
         self._seq = 0
         self._states = states
+        self._told: Status | None = None
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
 
@@ -138,7 +149,12 @@ class Gateway:
         self._seq += 1
         self._bodies[self._seq] = made
         self._empty.clear()
-        self._sender.appended(self._epoch, self._seq)
+        self._sender.appended(self.epoch, self._seq)
+        self._wake.set()
+
+    def tell(self, status: Status) -> None:
+        """Publish a status."""
+        self._told = status
         self._wake.set()
 
     async def run(self) -> None:
@@ -178,6 +194,9 @@ class Gateway:
                 made = self._bodies.get(header.seq)
                 if made:  # else its cursor came while we were sending those before it
                     await session.publish(topics.up("g", ID, "bulk"), message(header, made))
+            if self._told:
+                await session.publish(topics.status("g", ID), statuses.encode(self._told), retain=True)
+                self._told = None
             self._wake.clear()
             # Not wait_for: before Python 3.12 it can swallow a cancellation.
             with contextlib.suppress(TimeoutError):

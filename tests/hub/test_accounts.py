@@ -12,9 +12,9 @@ from protocols import status as statuses
 from protocols.custody import Header, epoch_number
 from protocols.pack import Body
 from protocols.reading import reading
-from protocols.status import Lane, Sample, Status
+from protocols.status import Lane, Sample
 from runtime.mqtt import Message
-from tests.hub.gateway import ID, INCARNATION, birth, body, message
+from tests.hub.gateway import ID, INCARNATION, birth, body, message, status_of
 
 EPOCH = epoch_number(INCARNATION, 1, 0)
 THING = "wearable-1"
@@ -56,8 +56,7 @@ def told(
 ) -> Message:
     """A status as it travels; it holds what it holds on the bulk lane, the oldest for ten seconds."""
     bulk = Lane({THING: (read, suppressed)}, buffered, buffered, NOW_MS - 10_000 if buffered else None)
-    lanes = {"urgent": Lane({}, 0, 0, None), "bulk": bulk}
-    made = Status(NOW_MS, EPOCH, lanes, lost, 4096, 1 << 29, "", [])
+    made = status_of(bulk, epoch=EPOCH, time_ms=NOW_MS, lost=lost)
     return Message(f"g/{ID}/status", statuses.encode(made._replace(**more)), retained)
 
 

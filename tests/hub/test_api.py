@@ -113,6 +113,9 @@ def test_custody_balances(http: httpx.Client) -> None:
         (PULSE + "?from=20&to=10", 422, "from"),
         (PULSE + "?to=99999999999999999999", 422, "to"),
         (PULSE + "?step=0", 422, "step"),
+        ("/api/v1/gateways/nobody/backlog", 404, "gateway"),
+        ("/api/v1/gateways/block-1/backlog?from=20&to=10", 422, "from"),
+        ("/api/v1/gateways/block-1/backlog?step=1000", 422, "step"),
         (PULSE + "?from=0&to=1000000000&step=1", 422, "step"),
     ],
 )
@@ -131,6 +134,45 @@ def test_a_wrong_path_or_method_is_a_problem_too(http: httpx.Client, method: str
     answer = http.request(method, path)
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
     assert path in answer.json()["detail"]
+
+
+def test_a_gateway_has_its_account(http: httpx.Client, running_hub: RunningHub) -> None:
+    """250 + 240 were counted, 121 suppressed, 120 + 240 stored, 4 gave way: 5 are held."""
+    (gateway,) = http.get("/api/v1/gateways").json()
+    status = gateway.pop("status")
+    assert 0 < gateway.pop("since_ms") - running_hub.now_ms < 60_000
+    assert gateway == {
+        "id": "block-1",
+        "name": {"en": "Block 1", "zh": "一号楼"},
+        "state": "online",
+        "packs_set_aside": 0,
+        "equation": {
+            "read": 490,
+            "suppressed": 121,
+            "stored": 360,
+            "buffered": 5,
+            "declared_lost": 4,
+            "missing": 0,
+            "twice": 0,
+        },
+    }
+    assert 0 < status.pop("heard_ms") - running_hub.now_ms < 60_000
+    assert status == {
+        "oldest_age_ms": 90_000,
+        "lanes": {"urgent": {"readings": 0, "packs": 0}, "bulk": {"readings": 5, "packs": 2}},
+        "outbox_bytes": 4096,
+        "outbox_limit_bytes": 512 << 20,
+        "failure": "",
+    }
+
+
+def test_the_backlog_of_a_gateway(http: httpx.Client, running_hub: RunningHub) -> None:
+    rows = http.get("/api/v1/gateways/block-1/backlog").json()
+    assert [row["readings"] for row in rows] == [*range(300, 0, -10), 5]
+    assert rows[0]["age_ms"] == 30_000
+    halves = http.get("/api/v1/gateways/block-1/backlog", params={"step": 900_000}).json()
+    assert max(row["readings"] for row in halves) == 300
+    assert len(halves) in (3, 4)
 
 
 def test_health_and_the_description_of_the_api(http: httpx.Client) -> None:

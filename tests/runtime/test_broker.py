@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from runtime import broker as broker_module
+from runtime import mqtt
 from runtime.broker import BrokerError, EmbeddedBroker, User, subjects
 from runtime.mqtt import Broker, Will, keep_session
 from runtime.process import free_port
@@ -91,6 +92,28 @@ async def test_a_broker_that_dies_comes_back_with_what_it_retained_and_so_do_ses
             assert await down.get()
             await sessions.get()
             assert await came.get() == ("d/x/up/bulk", b"kept", True)
+
+
+async def test_what_comes_while_the_queue_is_full_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(mqtt, "_QUEUE", 4)
+    dropped, listening = [], asyncio.Event()
+
+    async def never_reads(session):
+        await session.subscribe("d/+/up/+", qos=0)
+        listening.set()
+        await asyncio.Event().wait()
+
+    async with broker(tmp_path, USERS) as made, client(made, "all", []) as (sessions, _, _), asyncio.timeout(10):
+        session = await sessions.get()
+        login = Broker("127.0.0.1", made.port, "deaf", "all", "secret")
+        deaf = asyncio.create_task(keep_session(login, never_reads, on_drop=lambda: dropped.append(1)))
+        await listening.wait()
+        for _ in range(10):
+            await session.publish("d/x/up/bulk", b"reading")
+        while len(dropped) < 6:
+            await asyncio.sleep(0.01)
+        deaf.cancel()
+    assert len(dropped) == 6
 
 
 async def test_after_a_full_disk_it_is_started_anew(tmp_path, monkeypatch):
