@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
@@ -16,15 +17,17 @@ class SteadyClock:
     that two readings never change places for it.
     """
 
-    def __init__(self) -> None:
-        self._checked_ns = time.monotonic_ns()
-        self._offset_ns = time.time_ns() - self._checked_ns
+    def __init__(self, monotonic_ns: Callable[[], int] = time.monotonic_ns, wall_ns: Callable[[], int] = time.time_ns):
+        self._monotonic_ns = monotonic_ns
+        self._wall_ns = wall_ns
+        self._checked_ns = monotonic_ns()
+        self._offset_ns = wall_ns() - self._checked_ns
 
     def __call__(self) -> int:
-        now_ns = time.monotonic_ns()
+        now_ns = self._monotonic_ns()
         if now_ns - self._checked_ns > _CHECK_NS:
             self._checked_ns = now_ns
-            step_ns = time.time_ns() - now_ns - self._offset_ns
+            step_ns = self._wall_ns() - now_ns - self._offset_ns
             if abs(step_ns) > _TOLERANCE_NS:
                 logger.warning("the wall clock was set by %+.3f s", step_ns / 1e9)
                 self._offset_ns += step_ns

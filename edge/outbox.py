@@ -60,7 +60,6 @@ class Outbox:
         self._before_commit: list[Callable[[], None]] = []
         self._work = asyncio.Event()
         self._urgent = asyncio.Event()
-        self._group_done = asyncio.Event()
 
     def on_committed(self, call: Callable[[Sequence[Origin]], None]) -> None:
         """Have this called with the origins of each commit: their devices may be answered now."""
@@ -131,11 +130,15 @@ class Outbox:
         self._work.set()
 
     async def open_epoch(self) -> None:
-        """What is appended from now on is live; what is held is history to be sent behind it."""
-        epoch = await self._on_disk(self._file.next_epoch)
-        while not self._state.may_open():
-            self._group_done.clear()
-            await self._group_done.wait()
+        """What is appended from now on is live; what is held is history to be sent behind it.
+
+        Where the disk gives no number the present epoch goes on: what comes now is late, but it comes.
+        """
+        try:
+            epoch = await self._on_disk(self._file.next_epoch)
+        except sqlite3.Error as error:
+            self._report_failure(str(error))
+            return
         self._state.open(epoch)
 
     async def body(self, lane: str, header: Header) -> bytes | None:
@@ -176,7 +179,6 @@ class Outbox:
         self.commit_ms = (time.monotonic() - started) * 1000
         self._state.committed(batch, freed)
         self.due.set()
-        self._group_done.set()
         if batch.origins:
             for tell in self._on_committed:
                 tell(batch.origins)

@@ -64,6 +64,7 @@ class OutboxState:
         self._releases: dict[tuple[str, int], int] = {}
         self._hot: OrderedDict[Key, bytes] = OrderedDict()
         self._hub_session: str | None = None
+        self._coming: int | None = None  # an epoch that is to begin
         for lane, sender in self.senders.items():
             for old, first, last in held[lane]:
                 sender.restore(old, first - 1, last)
@@ -83,17 +84,14 @@ class OutboxState:
         for sender in self.senders.values():
             sender.disconnected()
 
-    def may_open(self) -> bool:
-        """Whether a new epoch may begin now: a sender takes packs of its two newest ones only."""
-        return all(pack.sent or pack.row.epoch == self.epoch for pack in (*self._committing, *self._waiting))
-
     def open(self, epoch: int) -> None:
-        """What is appended from now on is live; what is held is history to be sent behind it."""
-        self.epoch = epoch
-        self._seqs = dict.fromkeys(LANES, 0)
-        self.tally.open_epoch(epoch)
-        for sender in self.senders.values():
-            sender.open(epoch)
+        """From the next moment on what is appended is live, and what is held is history to be sent behind it.
+
+        A sender takes packs of its two newest epochs only: as long as one of an earlier epoch has not been given to it,
+        which takes a disk that fails, the present epoch goes on.
+        """
+        self._coming = epoch
+        self._open_if_may()
 
     def append(self, lane: str, body: Body, content: Content, origins: Sequence[Origin] = ()) -> bool:
         """Take custody of a pack; it belongs to the next batch. Returns whether there is more to send now."""
@@ -143,6 +141,7 @@ class OutboxState:
             if not pack.sent:
                 self._send(pack)
         self._send_what_may()
+        self._open_if_may()
 
     def failed(self, batch: Batch) -> None:
         """The batch is not on disk: it belongs to the next one."""
@@ -167,6 +166,16 @@ class OutboxState:
             tallies=self.tally.unwritten(),
             origins=[origin for pack in packs for origin in pack.origins],
         )
+
+    def _open_if_may(self) -> None:
+        packs = (*self._committing, *self._waiting)
+        if self._coming is None or not all(pack.sent or pack.row.epoch == self.epoch for pack in packs):
+            return
+        self.epoch, self._coming = self._coming, None
+        self._seqs = dict.fromkeys(LANES, 0)
+        self.tally.open_epoch(self.epoch)
+        for sender in self.senders.values():
+            sender.open(self.epoch)
 
     def _send_what_may(self) -> bool:
         """Give the senders, in order, the packs that need not wait for a commit: theirs or one before them."""

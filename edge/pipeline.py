@@ -4,16 +4,18 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 
 from edge.channel import Channel, Slot
 from edge.deadband import Deadband
 from edge.links.base import Origin
-from edge.outbox import Outbox
+from edge.outbox_file import Content
 from edge.packing import Packing
+from edge.tally import Tally
 from hardware.catalogue import DeviceModel, Name
-from protocols.pack import Row
+from protocols.pack import Body, Row
 from protocols.reading import Reading
 from protocols.topics import BULK, URGENT
 
@@ -53,6 +55,27 @@ class ThingState:
         return found
 
 
+class Custodian(Protocol):
+    """What the pipeline needs of the outbox; see there."""
+
+    tally: Tally
+
+    def alias(self, thing: str, metric: str, unit: str) -> int: ...
+    def append(self, lane: str, body: Body, content: Content, origins: Sequence[Origin] = ()) -> None: ...
+    def commit_soon(self, *, urgent: bool) -> None: ...
+    def before_commit(self, call: Callable[[], None]) -> None: ...
+
+
+class Timer(Protocol):
+    """A call that will be made, unless it is cancelled."""
+
+    def cancel(self) -> None: ...
+
+
+def _on_loop(delay_s: float, call: Callable[[str], None], lane: str) -> Timer:
+    return asyncio.get_running_loop().call_later(delay_s, call, lane)
+
+
 _MAX_REASON = 200  # the hub refuses a birth certificate that says more
 
 
@@ -61,11 +84,12 @@ class Pipeline:
 
     def __init__(
         self,
-        outbox: Outbox,
+        outbox: Custodian,
         models: Mapping[str, DeviceModel],
         *,
         clock: Callable[[], int],
         linger_ms: int = 20,
+        later: Callable[[float, Callable[[str], None], str], Timer] = _on_loop,
     ):
         self.things = {thing: ThingState(model) for thing, model in models.items()}
         self.counters: Counter[str] = Counter()  # events of links rather than of one device
@@ -75,7 +99,8 @@ class Pipeline:
         self._linger_s = linger_ms / 1000
         self._streams: dict[tuple[str, str, str], Stream] = {}
         self._packing = Packing(outbox.tally, outbox.append)
-        self._closing: dict[str, asyncio.TimerHandle] = {}  # by lane
+        self._later = later
+        self._closing: dict[str, Timer] = {}  # by lane
         outbox.before_commit(self.close_packs)  # all: the last commit is the end of the program
         for thing, model in models.items():
             for metric, declared in model.metrics.items():
@@ -178,7 +203,7 @@ class Pipeline:
         if lane == URGENT or self._packing.full(lane):
             self._close(lane)
         elif lane not in self._closing and self._packing.filling(lane):
-            self._closing[lane] = asyncio.get_running_loop().call_later(self._linger_s, self._close, lane)
+            self._closing[lane] = self._later(self._linger_s, self._close, lane)
 
     def _close(self, lane: str) -> None:
         if closing := self._closing.pop(lane, None):

@@ -4,11 +4,12 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from hub import birth as births
 from hub.errors import BirthError, UnknownAliasError
-from hub.store.writing import Writer
 from protocols import cursor, pack, status, topics
 from protocols.custody import STORE, Header, Receiver
 from protocols.deflated import inflate, inflate_json
@@ -19,6 +20,20 @@ logger = logging.getLogger(__name__)
 
 MAX_PACK_BYTES = 1_000_000  # as it travels
 MAX_BODY_BYTES = 4_000_000  # inflated
+
+
+class Store(Protocol):
+    """What intake needs of a store's writing side; see hub.store.writing.Writer."""
+
+    def transaction(self) -> AbstractContextManager[None]: ...
+    def cursors(self) -> dict[tuple[str, str], dict[int, int]]: ...
+    def count(self, counter: str, by: int = 1) -> None: ...
+    def write_birth(self, birth: births.Birth) -> None: ...
+    def write_death(self, gateway: str) -> None: ...
+    def write_status(self, gateway: str, status: status.Status, *, retained: bool) -> None: ...
+    def check_pack(self, gateway: str, header: Header, body: pack.Body) -> None: ...
+    def write_pack(self, gateway: str, lane: str, header: Header, body: pack.Body) -> None: ...
+    def set_aside(self, gateway: str, lane: str, header: Header, message: bytes, reason: str) -> None: ...
 
 
 @dataclass
@@ -39,7 +54,7 @@ class Answer:
 class Intake:
     """Takes batches of messages into the store, which also counts what became of them."""
 
-    def __init__(self, writer: Writer, session: str):
+    def __init__(self, writer: Store, session: str):
         self._writer = writer
         self._session = session
         self._receivers: dict[tuple[str, str], Receiver] = {}

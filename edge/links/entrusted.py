@@ -7,7 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from edge.links.base import Origin
 from protocols.custody import STORE, Header, Receiver
-from protocols.topics import LANES
+from protocols.reading import TIME_ESTIMATED
+from protocols.senml import BodyError, DevicePack, decode_pack
+from protocols.topics import LANES, is_id
+
+_MAX_UNIT = 32
+_MAX_TIME_MS = 1 << 53  # what the hub takes
 
 
 class Entrusted:
@@ -64,3 +69,34 @@ class Entrusted:
             device, lane = next(iter(self._to_answer))
             del self._to_answer[device, lane]
             yield device, lane, self._receivers[device, lane].cursor()
+
+
+def decode(device: str, payload: bytes, now_ms: int) -> DevicePack:
+    """A device's pack, its times on our clock. Raises ProtocolError; BodyError if its header is good."""
+    pack = _on_our_clock(decode_pack(payload, device), now_ms)
+    _check(pack)
+    return pack
+
+
+def _on_our_clock(pack: DevicePack, now_ms: int) -> DevicePack:
+    """The pack of a device without a wall clock, re-based on ours as of its arrival.
+
+    Never after it: what was made before the device's last start counts on a clock that has begun anew.
+    """
+    if pack.sent_ms is None:
+        return pack
+    shift = now_ms - pack.sent_ms
+    readings = [
+        reading._replace(time_ms=min((reading.time_ms or 0) + shift, now_ms), quality=reading.quality | TIME_ESTIMATED)
+        for reading in pack.readings
+    ]
+    return pack._replace(readings=readings)
+
+
+def _check(pack: DevicePack) -> None:
+    """What SenML allows but we and the hub do not. Raises BodyError."""
+    for reading in pack.readings:
+        if not is_id(reading.metric) or len(reading.unit) > _MAX_UNIT:
+            raise BodyError(pack.header, len(pack.readings), f"{reading.metric[:80]!r} or its unit is no name")
+        if reading.time_ms is None or not 0 <= reading.time_ms < _MAX_TIME_MS:
+            raise BodyError(pack.header, len(pack.readings), f"a time of {reading.metric} is out of range")

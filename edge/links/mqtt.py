@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 from edge import config
 from edge.errors import ActionFailed, ActionRefused, LinkError
 from edge.links.base import Attached, Clock, Intake, Origin, Surroundings
-from edge.links.entrusted import Entrusted
+from edge.links.entrusted import Entrusted, decode
 from hardware.catalogue import Command
 from protocols import cursor, senml, topics
 from protocols.command import DONE, FAILED, Request, Result, decode_result, encode_request
 from protocols.custody import AHEAD, STORE
 from protocols.errors import DecodeError, ProtocolError
-from protocols.reading import TIME_ESTIMATED, Reading
 from runtime.broker import BrokerError, EmbeddedBroker, User
 from runtime.mqtt import Broker, Message, MqttError, Session, keep_session
 
@@ -31,9 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SELF = "gateway"
-_MAX_UNIT = 32
 _RESULT_MS = 5000  # within which a device says how a command ended
-_MAX_TIME_MS = 1 << 53  # what the hub takes
 
 
 def make_link(declared: config.MqttLink, surroundings: Surroundings) -> "MqttLink":
@@ -189,8 +186,7 @@ class MqttLink:
 
     def _take_pack(self, device: str, lane: str, payload: bytes) -> None:
         try:
-            pack = self._on_our_clock(senml.decode_pack(payload, device))
-            _check(pack)
+            pack = decode(device, payload, self._clock())
         except senml.BodyError as error:
             # It would be as unreadable each time: refusing it would stop its lane for ever.
             logger.error("%s: %s/%s: given up as lost: %s", self.name, device, lane, error)
@@ -210,30 +206,6 @@ class MqttLink:
         if verdict != STORE:
             self._intake.count("packs_ahead" if verdict == AHEAD else "packs_repeated", device)
             self._answer.set()
-
-    def _on_our_clock(self, pack: senml.DevicePack) -> senml.DevicePack:
-        """The pack of a device without a wall clock, re-based on ours as of its arrival.
-
-        Never after it: what was made before the device's last start counts on a clock that has begun anew.
-        """
-        if pack.sent_ms is None:
-            return pack
-        now = self._clock()
-        shift = now - pack.sent_ms
-        readings: list[Reading] = [
-            reading._replace(time_ms=min((reading.time_ms or 0) + shift, now), quality=reading.quality | TIME_ESTIMATED)
-            for reading in pack.readings
-        ]
-        return pack._replace(readings=readings)
-
-
-def _check(pack: senml.DevicePack) -> None:
-    """What SenML allows but we and the hub do not. Raises BodyError."""
-    for reading in pack.readings:
-        if not topics.is_id(reading.metric) or len(reading.unit) > _MAX_UNIT:
-            raise senml.BodyError(pack.header, len(pack.readings), f"{reading.metric[:80]!r} or its unit is no name")
-        if reading.time_ms is None or not 0 <= reading.time_ms < _MAX_TIME_MS:
-            raise senml.BodyError(pack.header, len(pack.readings), f"a time of {reading.metric} is out of range")
 
 
 def _device_user(device: str, password: str) -> User:

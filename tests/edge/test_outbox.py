@@ -112,7 +112,7 @@ async def test_a_new_epoch_begins_though_devices_never_stop_sending(tmp_path):
             outbox.append("bulk", BODY, CONTENT, [ORIGIN])
             async with asyncio.timeout(5):
                 await outbox.open_epoch()
-            assert outbox.epoch > epochs[-1]
+            await until(lambda: outbox.epoch > epochs[-1])
             epochs.append(outbox.epoch)
         outbox.append("bulk", BODY, CONTENT, [ORIGIN])
         sent = []
@@ -164,6 +164,22 @@ async def test_a_disk_that_fails_is_reported_and_tried_again(tmp_path):
     file = OutboxFile(path, max_bytes=1 << 20)
     assert file.buffered() == {"meter": 1}
     file.close()
+
+
+async def test_a_full_disk_keeps_nobody_from_sending(tmp_path):
+    """Were a new epoch waited for, a gateway whose disk is full would never send again after an outage."""
+    async with running(tmp_path / "o.db", commit_ms=10) as outbox:
+        first = outbox.epoch
+        db = outbox._file._connection
+        db.execute("CREATE TEMP TRIGGER full BEFORE UPDATE ON meta BEGIN SELECT raise(ABORT, 'disk full'); END")
+        async with asyncio.timeout(5):
+            await outbox.line_up(after_outage=True)
+        assert outbox.failure == "disk full"
+        outbox.append("urgent", BODY, CONTENT)
+        assert due(outbox, "urgent") == [(first, 1)]
+        db.execute("DROP TRIGGER full")
+        await outbox.line_up(after_outage=True)
+        assert outbox.epoch > first
 
 
 def test_a_transaction_is_all_or_nothing(tmp_path):

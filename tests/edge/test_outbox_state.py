@@ -59,18 +59,22 @@ def test_a_release_that_overtakes_a_failing_commit_leaves_its_packs_out_of_the_n
     assert again.releases == {("bulk", EPOCHS[0]): 2}
 
 
-def test_a_new_epoch_waits_for_what_is_not_sent_of_the_one_before():
+def test_a_new_epoch_waits_for_what_is_not_sent_of_the_one_before_and_meanwhile_packs_go_on():
     state = fresh()
     state.append("bulk", BODY, CONTENT, [ORIGIN])
-    assert state.may_open()
     state.open(EPOCHS[1])
-    assert not state.may_open()
+    assert state.epoch == EPOCHS[1]  # the entrusted pack is of the epoch before it
+    state.append("urgent", BODY, CONTENT)
     batch = state.begin()
-    assert not state.may_open()
-    state.committed(batch, {})
-    assert state.may_open()
+    state.open(EPOCHS[2])
+    state.append("urgent", BODY, CONTENT)
+    assert due(state, "urgent") == [(2, 1), (2, 2)]
+    state.failed(batch)
+    assert state.epoch == EPOCHS[1]
+    state.committed(state.begin(), {})
+    assert state.epoch == EPOCHS[2]
     state.append("bulk", BODY, CONTENT)
-    assert due(state) == [(2, 1), (1, 1)]
+    assert due(state) == [(3, 1), (1, 1)]
 
 
 def test_a_disk_that_fails_for_long_makes_bulk_packs_give_way_and_keeps_their_places(monkeypatch):
