@@ -74,6 +74,7 @@ class StepRow(BaseModel):
     min: float
     mean: float
     max: float
+    last: float
     count: int
 
 

@@ -46,3 +46,12 @@ class CsrError(EnrolmentError):
 
     def __init__(self, reason: str):
         super().__init__("csr", f"the certificate signing request is refused: {reason}")
+
+
+class DamagedBlockError(HubError):
+    """A sealed block of the store does not hold what was written: `stream`, and the `day`, counted from 1970."""
+
+    def __init__(self, stream: int, day: int):
+        super().__init__(f"stream {stream}, day {day}: a block is damaged")
+        self.stream = stream
+        self.day = day

@@ -1,9 +1,11 @@
 """The program that takes what gateways send into the store: MQTT in, one transaction a batch, cursors out."""
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import secrets
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +20,11 @@ from runtime.tls import client_tls
 
 logger = logging.getLogger(__name__)
 
-_QUEUE = 512  # messages; when it is full the MQTT client's own queue grows, and drops the newest: they are sent again
-_BATCH = 64  # messages a transaction
+_QUEUE = 1024  # messages; when it is full the MQTT client's own queue grows, and drops the newest: they are sent again
+_BATCH = 1024  # messages a transaction: so many only if they come faster than they are stored
+_BATCH_BYTES = 16_000_000
+_IDLE_S = 1.0
+_SEAL_AGAIN_S = 10.0
 _BIRTHS = "g/+/birth"
 _STATUSES = "g/+/status"
 _UPS = "g/+/up/+"
@@ -30,6 +35,7 @@ class Ingest:
     """One ingest: it owns the store's writer and outlives its MQTT sessions."""
 
     def __init__(self, writer: Writer, broker: Broker):
+        self._writer = writer
         self._intake = Intake(writer, secrets.token_hex(4))
         self._broker = broker
         self._queue: asyncio.Queue[Message] = asyncio.Queue(_QUEUE)
@@ -37,6 +43,7 @@ class Ingest:
         self.metrics.queued.set_function(self._queue.qsize)
         self._session: Session | None = None
         self._births_asked = 0.0
+        self._seal_from = 0.0
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -64,15 +71,37 @@ class Ingest:
 
     async def _store(self) -> None:
         while True:
-            batch = [await self._queue.get()]
-            while len(batch) < _BATCH and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
-            answer = await asyncio.to_thread(self._intake.take, batch)
-            self._measure(len(batch), answer)
-            try:
-                await self._answer(answer.publish, births_wanted=answer.births_wanted)
-            except MqttError as error:
-                logger.info("cursors not published, the session has ended: %s", error)  # all are, at its next begin
+            if batch := await self._next_batch():
+                answer = await asyncio.to_thread(self._intake.take, batch)
+                self._measure(len(batch), answer)
+                try:
+                    await self._answer(answer.publish, births_wanted=answer.births_wanted)
+                except MqttError as error:
+                    logger.info("cursors not published, the session has ended: %s", error)  # all are, at its next begin
+            await self._seal_some()
+
+    async def _next_batch(self) -> list[Message]:
+        """What has come since the last one; nothing if it stays quiet."""
+        batch: list[Message] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_IDLE_S):
+                batch.append(await self._queue.get())
+        size = 0
+        while batch and len(batch) < _BATCH and size < _BATCH_BYTES and not self._queue.empty():
+            batch.append(self._queue.get_nowait())
+            size += len(batch[-1].payload)
+        return batch
+
+    async def _seal_some(self) -> None:
+        """Between two batches, so that it never waits for the writer nor the writer for it."""
+        now = asyncio.get_running_loop().time()
+        if now < self._seal_from:
+            return
+        try:
+            await asyncio.to_thread(self._writer.seal_some)
+        except sqlite3.Error as error:
+            logger.error("sealing failed, nothing is lost by it: %s", error)
+            self._seal_from = now + _SEAL_AGAIN_S
 
     def _measure(self, messages: int, answer: Answer) -> None:
         if answer.failure:

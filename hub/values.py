@@ -1,8 +1,7 @@
 """Stored values as programs and people read them."""
 
+from hub.store.readings import Stored
 from protocols.reading import DecimalFraction, to_text
-
-Stored = int | float | str | bytes | None
 
 
 def plain(value: Stored) -> bool | int | float | str | None:

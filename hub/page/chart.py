@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hub.page.texts import word
-from hub.store.querying import Step
+from hub.store.steps import Step
 
 # range -> (span, step): some 200 points each
 RANGES = {"15m": (900_000, 5_000), "1h": (3_600_000, 15_000), "1d": (86_400_000, 300_000)}

@@ -11,7 +11,8 @@ from hub.page import chart
 from hub.page.numbers import number, shown
 from hub.page.snapshot import Snapshot
 from hub.page.texts import decimals, unit_text, word
-from hub.store.querying import Querying, Step, StreamNow, ThingNow
+from hub.store.querying import Querying, StreamNow, ThingNow
+from hub.store.steps import Step
 from hub.store.writing import now_ms
 
 _EVERY_S = {"15m": 2.0, "1h": 5.0, "1d": 30.0}

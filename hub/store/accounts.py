@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from protocols.pack import Body
 from protocols.status import Sample, Status, decode, encode
 
+Numbering = tuple[str, str, int]  # a pack's gateway, lane and epoch
 Loss = tuple[int, int, int]  # readings, from ms, to ms
 
 BACKLOG_STEP_MS = 60_000  # the most that was held in each minute is kept
@@ -95,24 +96,27 @@ class Backlog:
     age_ms: int
 
 
-def write_tallies(
-    db: sqlite3.Connection,
-    numbering: tuple[str, str, int],
-    tallies: Mapping[str, tuple[int, int]],
-    stored: Mapping[str, int],
-) -> None:
-    """Take over what a pack says was read and suppressed since its epoch began, and count what was stored of it.
+class Tallies:
+    """What the packs of a batch say was read and suppressed, and what was stored of it, until it is written."""
 
-    numbering: its gateway, lane and epoch.
-    """
-    rows = [
-        (*numbering, thing, *tallies.get(thing, (0, 0)), stored.get(thing, 0))
-        for thing in tallies.keys() | stored.keys()
-    ]
-    db.executemany(_TALLY, rows)
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str, int, str], list[int]] = {}  # read, suppressed, stored
+
+    def add(self, numbering: Numbering, tallies: Mapping[str, tuple[int, int]], stored: Mapping[str, int]) -> None:
+        """Take over what a pack says of the time since its epoch began, and how much it brought of each thing."""
+        for thing, (read, suppressed) in tallies.items():
+            counts = self._counts.setdefault((*numbering, thing), [0, 0, 0])
+            counts[:2] = max(counts[0], read), max(counts[1], suppressed)
+        for thing, count in stored.items():
+            self._counts.setdefault((*numbering, thing), [0, 0, 0])[2] += count
+
+    def write(self, db: sqlite3.Connection) -> None:
+        """Write them, and begin anew."""
+        db.executemany(_TALLY, ((*key, *counts) for key, counts in self._counts.items()))
+        self._counts.clear()
 
 
-def not_stored(db: sqlite3.Connection, numbering: tuple[str, str, int], body: Body) -> dict[str, Loss]:
+def not_stored(db: sqlite3.Connection, numbering: Numbering, body: Body) -> dict[str, Loss]:
     """What a gap record for several packs declares lost, without what came here before they gave way.
 
     The tallies tell it: ours those of the last pack that came, its own those of the last one that gave way.

@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
 
 _STEP = math.log(1.05)
 
 
-def bucket_of(lag_ms: float) -> int:
-    """The bucket of a latency; all below 1 ms (also negative ones, of clocks that differ) share the first."""
-    return int(math.log(lag_ms) / _STEP) if lag_ms > 1 else 0
+def buckets_of(lags_ms: Any) -> Any:
+    """The bucket of each latency; all below 1 ms (also negative ones, of clocks that differ) share the first."""
+    return (np.log(np.maximum(lags_ms, 1.0)) / _STEP).astype(np.int64)
 
 
 def middle_ms(bucket: int) -> float:

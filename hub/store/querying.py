@@ -6,21 +6,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
+from typing import NamedTuple
 
-from hub.store import accounts
+from hub.store import accounts, spans
 from hub.store.accounts import Account, Backlog
 from hub.store.lag import percentile
+from hub.store.readings import Stored, values
 from hub.store.schema import FILE, connect
-from protocols.reading import BAD, TIME_ESTIMATED
+from hub.store.steps import Step, steps_of
 
 MAX_ROWS = 10_000
-
-# A number that may be used: bad qualities, texts and absent values are left aside; false and true count as 0 and 1.
-_NUMBER = "CASE typeof(value) WHEN 'blob' THEN value = x'01' ELSE value END"
-_USABLE = f"typeof(value) IN ('integer', 'real', 'blob') AND (quality & {~TIME_ESTIMATED}) < {BAD}"
 
 _LATEST = """
 SELECT stream.id, stream.thing, stream.metric, stream.unit, stream.name_en, stream.name_zh, stream.states,
@@ -32,19 +28,17 @@ WHERE stream.announced_ms = (
 """
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """One stored value: `value` and `exponent` as the store holds them."""
 
     time_ms: int
-    value: int | float | str | bytes | None
+    value: Stored
     exponent: int | None
     quality: int
     backfill: bool
 
 
-@dataclass(frozen=True)
-class StreamNow:
+class StreamNow(NamedTuple):
     """A stream with its newest value, if it has any yet."""
 
     id: int
@@ -79,17 +73,6 @@ class GatewayNow:
     name: Mapping[str, str]
     state: str
     changed_ms: int
-
-
-@dataclass(frozen=True)
-class Step:
-    """The usable numbers of one step of a history."""
-
-    time_ms: int
-    min: float
-    mean: float
-    max: float
-    count: int
 
 
 @dataclass(frozen=True)
@@ -137,35 +120,25 @@ class Querying:
     def history(self, stream: int, from_ms: int, to_ms: int) -> tuple[list[Point], bool]:
         """The readings with from <= time < to in order of time; more than MAX_ROWS: the newest of them, and True."""
         with self._open() as db:
-            rows = db.execute(
-                "SELECT time_ms, value, exponent, quality, backfill FROM reading"
-                " WHERE stream = ? AND time_ms >= ? AND time_ms < ? ORDER BY time_ms DESC, n DESC LIMIT ?",
-                (stream, from_ms, to_ms, MAX_ROWS + 1),
-            ).fetchall()
-        return [_point(row) for row in reversed(rows[:MAX_ROWS])], len(rows) > MAX_ROWS
+            readings = spans.newest(db, stream, from_ms, to_ms, MAX_ROWS + 1)
+        records = readings.records
+        found = zip(
+            records["time_ms"].tolist(), values(readings), records["quality"].tolist(), records["backfill"].tolist(),
+            strict=True,
+        )  # fmt: skip
+        points = [Point(time_ms, *value, quality, late) for time_ms, value, quality, late in found]
+        return points[-MAX_ROWS:], len(points) > MAX_ROWS
 
     def steps(self, stream: int, from_ms: int, to_ms: int, step_ms: int) -> list[Step]:
         """The history in steps that begin at multiples of `step_ms`; a step without usable numbers is left out."""
         with self._open() as db:
-            rows = db.execute(
-                f"SELECT time_ms / ?1 * ?1, min({_NUMBER}), avg({_NUMBER}), max({_NUMBER}), count(*) FROM reading"
-                f" WHERE stream = ?2 AND time_ms >= ?3 AND time_ms < ?4 AND {_USABLE} GROUP BY time_ms / ?1 ORDER BY 1",
-                (step_ms, stream, from_ms, to_ms),
-            )
-            return [Step(*row) for row in rows]
+            readings = spans.all_of(db, stream, from_ms, to_ms)
+        return steps_of(readings.records, step_ms)
 
     def intervals_ms(self) -> dict[int, float]:
-        """How far apart the last readings of each stream lie, usually (the median): by this an age is judged."""
+        """How far apart the last readings of each stream usually lie: by this an age is judged."""
         with self._open() as db:
-            found = {}
-            for (stream,) in db.execute("SELECT stream FROM latest").fetchall():
-                rows = db.execute(
-                    "SELECT time_ms FROM reading WHERE stream = ? ORDER BY time_ms DESC LIMIT 21", (stream,)
-                ).fetchall()
-                gaps = [later[0] - earlier[0] for later, earlier in pairwise(rows)]
-                if gaps:
-                    found[stream] = median(gaps)
-            return found
+            return dict(db.execute("SELECT stream, interval_ms FROM latest WHERE interval_ms > 0").fetchall())
 
     def custody(self) -> list[Custody]:
         """The custody of every thing that the hub has heard of."""
@@ -200,7 +173,7 @@ class Querying:
             return accounts.backlog(db, gateway, from_ms, to_ms, step_ms)
 
     def stored(self) -> int:
-        """How many readings the store holds."""
+        """How many readings were ever stored."""
         with self._open() as db:
             count: int = db.execute("SELECT coalesce(sum(stored), 0) FROM latest").fetchone()[0]
             return count

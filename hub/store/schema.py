@@ -7,6 +7,8 @@ from pathlib import Path
 from sqlite_utils import Database, Migrations
 
 FILE = "readings.db"
+_PAGE_BYTES = 8192  # a block of a few kilobytes fits in, and a hot row dirties little else
+_CACHE_KB = 65_536
 
 migrations = Migrations("hub")
 
@@ -23,11 +25,12 @@ CREATE TABLE thing (
     born_ms INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- A metric that changes its unit becomes a stream of its own; the one announced last is the current one.
+-- A metric that changes its unit becomes a stream of its own; the one announced last is the current one. states: what
+-- the codes of an enumeration mean, JSON, code -> names by language.
 CREATE TABLE stream (
     id INTEGER PRIMARY KEY, thing TEXT NOT NULL, metric TEXT NOT NULL, unit TEXT NOT NULL,
-    name_en TEXT NOT NULL, name_zh TEXT NOT NULL, position INTEGER NOT NULL, announced_ms INTEGER NOT NULL,
-    UNIQUE (thing, metric, unit)
+    name_en TEXT NOT NULL, name_zh TEXT NOT NULL, states TEXT NOT NULL, position INTEGER NOT NULL,
+    announced_ms INTEGER NOT NULL, UNIQUE (thing, metric, unit)
 );
 
 CREATE TABLE alias (
@@ -35,17 +38,25 @@ CREATE TABLE alias (
     PRIMARY KEY (gateway, incarnation, alias)
 ) WITHOUT ROWID;
 
--- value has no type: integer, real, text, NULL, and x'00' / x'01' for false and true. exponent: the value is a decimal
--- fraction known to 10^exponent. n tells readings of one time apart; it is no identity (that is the pack's).
-CREATE TABLE reading (
-    stream INTEGER NOT NULL, time_ms INTEGER NOT NULL, n INTEGER NOT NULL,
-    value, exponent INTEGER, quality INTEGER NOT NULL, backfill INTEGER NOT NULL,
-    PRIMARY KEY (stream, time_ms, n)
+-- What has come lately: plain records of 64 neighbouring streams a row (see hot.py). id: when it came, in microseconds,
+-- or one more than the row before: it keeps the order of arrival, and is no identity (that is the pack's).
+CREATE TABLE hot (
+    shelf INTEGER NOT NULL, id INTEGER NOT NULL, data BLOB NOT NULL, texts TEXT, PRIMARY KEY (shelf, id)
 ) WITHOUT ROWID;
 
+-- What is sealed: some of a stream's readings of one UTC day, in order of time (see block.py). Blocks of a day may
+-- overlap; of equal times the one with the lower id came first.
+CREATE TABLE block (
+    id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, day INTEGER NOT NULL, count INTEGER NOT NULL,
+    from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, data BLOB NOT NULL
+);
+CREATE INDEX block_of_stream ON block (stream, day);
+
+-- value has no type: integer, real, text, NULL, and x'00' / x'01' for false and true. exponent: the value is a decimal
+-- fraction known to 10^exponent. stored: readings that ever were. interval_ms: how far apart they usually lie.
 CREATE TABLE latest (
     stream INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, value, exponent INTEGER, quality INTEGER NOT NULL,
-    backfill INTEGER NOT NULL, stored INTEGER NOT NULL
+    backfill INTEGER NOT NULL, stored INTEGER NOT NULL, interval_ms REAL NOT NULL
 );
 
 CREATE TABLE cursor (
@@ -53,9 +64,23 @@ CREATE TABLE cursor (
     PRIMARY KEY (gateway, lane, epoch)
 ) WITHOUT ROWID;
 
+-- read, suppressed: what packs say of their epoch; told_...: what statuses say; stored: what came of it.
 CREATE TABLE tally (
-    gateway TEXT NOT NULL, lane TEXT NOT NULL, epoch INTEGER NOT NULL, thing TEXT NOT NULL, read INTEGER NOT NULL,
-    suppressed INTEGER NOT NULL, PRIMARY KEY (gateway, lane, epoch, thing)
+    gateway TEXT NOT NULL, lane TEXT NOT NULL, epoch INTEGER NOT NULL, thing TEXT NOT NULL,
+    read INTEGER NOT NULL, suppressed INTEGER NOT NULL, stored INTEGER NOT NULL DEFAULT 0,
+    told_read INTEGER NOT NULL DEFAULT 0, told_suppressed INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (gateway, lane, epoch, thing)
+) WITHOUT ROWID;
+
+-- Each gateway's last status, without its tallies and its past, and what was missing then.
+CREATE TABLE status (
+    gateway TEXT PRIMARY KEY, heard_ms INTEGER NOT NULL, missing INTEGER NOT NULL, message BLOB NOT NULL
+) WITHOUT ROWID;
+
+-- What gateways held, by the minute.
+CREATE TABLE backlog (
+    gateway TEXT NOT NULL, time_ms INTEGER NOT NULL, readings INTEGER NOT NULL, age_ms INTEGER NOT NULL,
+    PRIMARY KEY (gateway, time_ms)
 ) WITHOUT ROWID;
 
 CREATE TABLE lost (
@@ -87,29 +112,6 @@ def readings_and_their_custody(db: Database) -> None:
             db.execute(statement)
 
 
-@migrations()
-def names_of_states(db: Database) -> None:
-    """What the codes of an enumeration mean: JSON, code -> names by language."""
-    db.execute("ALTER TABLE stream ADD COLUMN states TEXT NOT NULL DEFAULT '{}'")
-
-
-@migrations()
-def what_gateways_hold(db: Database) -> None:
-    """What was stored of each epoch, and what statuses tell of it; each gateway's last status (without its tallies and
-    past), and what was missing then; what gateways held by the minute.
-    """
-    for column in ("stored", "told_read", "told_suppressed"):
-        db.execute(f"ALTER TABLE tally ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
-    db.execute(
-        "CREATE TABLE status (gateway TEXT PRIMARY KEY, heard_ms INTEGER NOT NULL, missing INTEGER NOT NULL,"
-        " message BLOB NOT NULL) WITHOUT ROWID"
-    )
-    db.execute(
-        "CREATE TABLE backlog (gateway TEXT NOT NULL, time_ms INTEGER NOT NULL, readings INTEGER NOT NULL,"
-        " age_ms INTEGER NOT NULL, PRIMARY KEY (gateway, time_ms)) WITHOUT ROWID"
-    )
-
-
 def prepare(data: Path) -> Path:
     """Make or migrate the store in this directory; several processes may do so at once. Returns the file."""
     data.mkdir(parents=True, exist_ok=True)
@@ -131,6 +133,9 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     )
     connection.row_factory = sqlite3.Row
     if not readonly:
+        connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")  # has an effect on a new file only
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA secure_delete = FAST")  # what has become free is not written once more
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
     return connection

@@ -14,14 +14,18 @@ from pathlib import Path
 import httpx
 import pytest
 
+from hub import birth as births
 from hub.store.querying import Querying
 from hub.store.writing import Writer
+from protocols.custody import Header, epoch_number
+from protocols.pack import Body
 from protocols.reading import DecimalFraction, reading
 from protocols.status import Lane, Sample
 from runtime.process import free_port
-from tests.hub.gateway import Gateway, body, status_of
+from tests.hub.gateway import ID, INCARNATION, Gateway, birth, body, status_of
 
 ROOT = Path(__file__).parents[2]
+EPOCH = epoch_number(INCARNATION, 3, 0)
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,29 @@ def writer(data: Path) -> Iterator[Writer]:
 @pytest.fixture
 def querying(writer: Writer, data: Path) -> Querying:
     return Querying(data)
+
+
+def parsed(message: bytes, gateway: str = ID) -> births.Birth:
+    """A birth message."""
+    made = births.parse(gateway, message)
+    assert isinstance(made, births.Birth)
+    return made
+
+
+@pytest.fixture
+def born(writer: Writer) -> Writer:
+    """A writer that has taken the birth of the demo's gateway."""
+    with writer.transaction():
+        writer.write_birth(parsed(birth()))
+    return writer
+
+
+def store_body(
+    writer: Writer, made: Body, seq: int = 1, *, backfill: bool = False, epoch: int = EPOCH, oldest: int = EPOCH
+) -> None:
+    """Have a pack written, in a transaction of its own."""
+    with writer.transaction():
+        writer.write_pack(ID, "bulk", Header(epoch, seq, 1, oldest, backfill, seq), made)
 
 
 def start_hub(data: Path, port: int, mqtt_port: int) -> "subprocess.Popen[bytes]":

@@ -74,12 +74,13 @@ async def test_killed_again_and_again_it_stores_every_reading_once(data: Path) -
         await stopped(sending, serving)
         ingest.terminate()
         assert await ingest.wait() == 0  # told to end, it ends in order
+    store = Querying(data)
     connection = connect(data / FILE, readonly=True)
-    values = [row[0] for row in connection.execute("SELECT value FROM reading ORDER BY time_ms, n")]
     restarts = connection.execute("SELECT count FROM counter WHERE name = 'packs_duplicate'").fetchone()
     connection.close()
-    assert values == list(range(made))
-    assert sum(one.stored for one in Querying(data).custody()) == made
+    points, _ = store.history(store.streams("wearable-1")[0].id, 0, 1 << 53)
+    assert [point.value for point in points] == list(range(made))
+    assert sum(one.stored for one in store.custody()) == made
     assert restarts is None or restarts[0] < made * kills
 
 

@@ -101,7 +101,7 @@ def test_a_failed_commit_acknowledges_nothing_and_can_be_repeated(
     intake: Intake, querying: Querying, writer: Writer
 ) -> None:
     intake.take([BORN, packed(1)])
-    writer._db.execute("CREATE TEMP TRIGGER full BEFORE INSERT ON reading BEGIN SELECT raise(ABORT, 'disk full'); END")
+    writer._db.execute("CREATE TEMP TRIGGER full BEFORE INSERT ON hot BEGIN SELECT raise(ABORT, 'disk full'); END")
     assert intake.take([packed(2), packed(3)]).publish == {}
     writer._db.execute("DROP TRIGGER full")
     assert stored(querying) == 1

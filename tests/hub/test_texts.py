@@ -5,8 +5,10 @@ import pytest
 from hub.page import chart
 from hub.page.numbers import number, shown
 from hub.page.texts import language_of, quality_text, unit_text, word
-from hub.store.querying import Point, Step, StreamNow
-from hub.values import Stored, exact_text
+from hub.store.querying import Point, StreamNow
+from hub.store.readings import Stored
+from hub.store.steps import Step
+from hub.values import exact_text
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_exact_text_survives_every_three_digit_fraction() -> None:
 
 
 def test_silence_breaks_the_line() -> None:
-    steps = [Step(0, 1, 1, 1, 1), Step(5_000, 2, 2, 2, 1), Step(60_000, 3, 3, 3, 1)]
+    steps = [Step(0, 1, 1, 1, 1, 1), Step(5_000, 2, 2, 2, 2, 1), Step(60_000, 3, 3, 3, 3, 1)]
     dots = chart.with_gaps(steps, 5_000, 15_000)
     assert [(time, step.mean if step else None) for time, step in dots] == [
         (2_500, 1), (7_500, 2), (12_500, None), (62_500, 3),
@@ -97,5 +99,5 @@ def test_silence_breaks_the_line() -> None:
 
 
 def test_the_summary_weighs_steps_by_their_counts() -> None:
-    assert chart.summary([Step(0, 1, 2, 3, 3), Step(5_000, 0, 10, 20, 1)]) == (0, 4, 20)
+    assert chart.summary([Step(0, 1, 2, 3, 2, 3), Step(5_000, 0, 10, 20, 10, 1)]) == (0, 4, 20)
     assert chart.summary([]) is None
