@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import sqlite_utils
@@ -38,13 +39,16 @@ def _create(db: sqlite_utils.Database) -> None:
 
 
 class CommandFile:
-    """The SQLite file. Every method blocks on the disk and commits; all calls come from one thread at a time."""
+    """The SQLite file. Every method blocks on the disk and commits; all calls come from one thread at a time.
 
-    def __init__(self, path: Path):
+    `connect` opens it; a simulator has another disk.
+    """
+
+    def __init__(self, path: Path, *, connect: Callable[..., sqlite3.Connection] = sqlite3.connect):
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._connection = connect(path, check_same_thread=False, isolation_level=None)
             db = sqlite_utils.Database(self._connection)
             db.enable_wal()
             self._connection.execute("PRAGMA synchronous=FULL")

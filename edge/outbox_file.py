@@ -7,7 +7,7 @@ packs, and the cursors of the devices whose packs they took over.
 import json
 import random
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,14 +113,17 @@ class Batch:
 
 
 class OutboxFile:
-    """The SQLite file. Every method blocks on the disk; all calls come from one thread at a time."""
+    """The SQLite file. Every method blocks on the disk; all calls come from one thread at a time.
 
-    def __init__(self, path: Path, *, max_bytes: int):
+    `connect` opens it; a simulator has another disk.
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int, connect: Callable[..., sqlite3.Connection] = sqlite3.connect):
         self.path = path
         self.max_bytes = max_bytes
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._connection = connect(path, check_same_thread=False, isolation_level=None)
             db = sqlite_utils.Database(self._connection)
             db.enable_wal()
             self._connection.execute("PRAGMA synchronous=FULL")
