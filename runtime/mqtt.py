@@ -19,6 +19,7 @@ from runtime.tls import refusal
 logger = logging.getLogger(__name__)
 
 _FIRST_GAP_S = 0.2
+_SHORT_GAP_S = 1.0
 _LAST_GAP_S = 10.0
 _ANSWER_S = 10.0
 _QUEUE = 4096  # incoming messages; when it is full aiomqtt drops the newest, and custody has it sent again
@@ -107,24 +108,31 @@ async def keep_session(
 ) -> None:
     """Connect, `serve` the session, and again after each loss. Never returns.
 
-    The gaps are jittered and grow up to 10 s, until a session outlasts the gap before it.
+    The gaps are jittered, and grow: up to 1 s while sessions can be had, up to 10 s while none can.
 
     `serve` sees the end of its session as MqttError, also from within its own task group. `on_down` is told why a
     session ended or was refused, `on_drop` of each message that came while the queue was full.
     """
     gap_s = _FIRST_GAP_S
+    had = False
+
+    async def serve_it(session: Session) -> None:
+        nonlocal had
+        had = True
+        await serve(session)
+
     while True:
-        started = asyncio.get_running_loop().time()
+        had = False
         reason = "the session was left"
         try:
-            await in_own_task(_one_session(broker, serve, will, on_drop), name=f"session of {broker.client_id}")
+            await in_own_task(_one_session(broker, serve_it, will, on_drop), name=f"session of {broker.client_id}")
         except* MqttError as group:
             reason = str(_first(group))
         logger.info("%s at %s:%s: %s", broker.client_id, broker.host, broker.port, reason)
         if on_down:
             on_down(reason)
-        if asyncio.get_running_loop().time() - started > gap_s:
-            gap_s = _FIRST_GAP_S
+        if had:
+            gap_s = min(gap_s, _SHORT_GAP_S)
         await asyncio.sleep(gap_s * random.uniform(0.5, 1.0))
         gap_s = min(gap_s * 2, _LAST_GAP_S)
 
