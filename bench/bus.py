@@ -24,7 +24,8 @@ import numpy as np
 
 from edge.links.base import Attached, Origin
 from edge.links.modbus import ModbusLink
-from edge.links.modbus_line import SerialLine, Silence
+from edge.links.modbus_line import Silence
+from edge.links.modbus_rtu import SerialLine
 from hardware.catalogue import DeviceModel
 from protocols.modbus import serial_cost
 from protocols.reading import Reading

@@ -120,6 +120,8 @@ def _serial_facts(serial: Serial) -> Iterator[tuple[str, str]]:
         yield "check / 校验", serial.frame.check or "none / 无"
     if serial.request:
         yield "request / 请求", f"`{serial.request}`, {serial.period_ms} ms"
+    silence = f"{serial.silence_s:g} s" if serial.silence_s else "never / 从不"
+    yield "offline after / 离线判定", silence
 
 
 def _block(model: DeviceModel) -> Iterator[str]:

@@ -38,10 +38,10 @@ STALE = 1  # the last good value, repeated because nothing newer came
 UNCERTAIN = 2  # measured, but under conditions the device doubts (motion, poor contact)
 BAD = 16
 BAD_TIMEOUT = 17  # no answer
-BAD_REFUSED = 18  # the device answered with an exception code
 BAD_CHECKSUM = 19  # the frame was damaged
 BAD_RANGE = 20  # outside what the sensor can measure
 BAD_INVALID = 21  # the device itself says: not a number, not at this resolution
+BAD_REFUSED = 32  # the device refused, and up to 31 more than this: by which exception code of Modbus
 TIME_ESTIMATED = 0x80  # a flag beside the codes: the time was reckoned by the receiver
 
 QUALITY_NAMES = {
@@ -50,10 +50,10 @@ QUALITY_NAMES = {
     UNCERTAIN: "uncertain",
     BAD: "bad",
     BAD_TIMEOUT: "bad: timeout",
-    BAD_REFUSED: "bad: refused",
     BAD_CHECKSUM: "bad: checksum",
     BAD_RANGE: "bad: out of range",
     BAD_INVALID: "bad: invalid",
+    BAD_REFUSED: "bad: refused",
 }
 
 
@@ -62,9 +62,16 @@ def reading(metric: str, value: "Value", unit: str, quality: int = GOOD, time_ms
     return Reading(metric, value, unit, quality, time_ms)
 
 
+def refused(exception: int) -> int:
+    """The quality of what a device refuses with this exception code of Modbus."""
+    return BAD_REFUSED + exception if 0 < exception < 32 else BAD_REFUSED
+
+
 def quality_name(quality: int) -> str:
     """The English name of a quality code; the time flag is left aside."""
     code = quality & ~TIME_ESTIMATED
+    if BAD_REFUSED < code < BAD_REFUSED + 32:
+        return f"{QUALITY_NAMES[BAD_REFUSED]}, exception {code - BAD_REFUSED}"
     return QUALITY_NAMES.get(code, f"code {code}")
 
 

@@ -1,6 +1,11 @@
 """Options of the test run."""
 
+import hypothesis
 import pytest
+
+# How long a test takes says nothing about the code on a machine that does other things too.
+hypothesis.settings.register_profile("kerb", deadline=None)
+hypothesis.settings.load_profile("kerb")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -48,5 +48,9 @@ class ModbusLink(Link):
         for device in self.devices:
             if not device.address.isdigit() or not 0 <= int(device.address) <= 255:
                 raise ValueError(f"the address of {device.thing} must be its unit id, 0 to 255")
+            if int(device.address) == 0 and (self.serial is not None or self.framing == "rtu"):
+                raise ValueError(
+                    f"the address of {device.thing} is 0: on a serial line that is all devices, and none answers"
+                )
         check_apart(self.devices)
         return self

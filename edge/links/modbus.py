@@ -12,16 +12,17 @@ from edge import config
 from edge.errors import ActionRefused, DeviceError, LinkError
 from edge.links.backoff import Backoff
 from edge.links.base import Attached, Clock, Intake, Surroundings
-from edge.links.condition import Condition
 from edge.links.modbus_action import Action
-from edge.links.modbus_blocks import BlockRequest, Table, tables_of
-from edge.links.modbus_line import Line, RtuOverTcpLine, SerialLine, Silence, TcpLine
-from edge.links.modbus_schedule import Poll, Schedule, Unit
+from edge.links.modbus_blocks import BlockRequest, Table
+from edge.links.modbus_line import Line, Silence, TcpLine
+from edge.links.modbus_rtu import RtuOverTcpLine, SerialLine
+from edge.links.modbus_schedule import Poll, Schedule
+from edge.links.modbus_station import Station
 from hardware.catalogue import Command
-from protocols.errors import ChecksumError, DecodeError, ProtocolError
+from protocols.errors import ChecksumError, DecodeError
 from protocols.modbus import Cost, ExceptionResponse, response_payload, serial_cost, tcp_cost
-from protocols.modbus.frames import ILLEGAL_ADDRESS, NO_PATH, NO_RESPONSE
-from protocols.reading import BAD_CHECKSUM, BAD_INVALID, BAD_REFUSED, BAD_TIMEOUT
+from protocols.modbus.frames import NO_PATH, NO_RESPONSE
+from protocols.reading import BAD_CHECKSUM, BAD_INVALID, BAD_TIMEOUT, refused
 
 if TYPE_CHECKING:
     from protocols.reading import Value
@@ -32,51 +33,6 @@ PROBE_LEAST_S = 0.01
 PROBE_MARGIN = 2  # a device that has answered within T of late is probed for twice that
 PROBE_WHOLE = 16  # every so many probes wait for the whole timeout: the device may have become slower
 FORGETTING = 0.99  # of the slowest answer, with each further one
-
-
-class _Station(Unit):
-    """One device on the link: what to read from it, and how it is."""
-
-    def __init__(self, link: str, device: Attached, intake: Intake, costs: dict[bool, Cost], period_ms: int | None):
-        modbus = device.model.modbus
-        if modbus is None:
-            raise DeviceError(link, device.thing, f"{device.model.device.model} is no Modbus model")
-        if not device.address.isdecimal() or int(device.address) > 255:
-            raise DeviceError(link, device.thing, f"address {device.address!r} is no unit id (0 to 255)")
-        super().__init__()
-        self.thing = device.thing
-        self.unit_id = int(device.address)
-        self.model = device.model
-        self.modbus = modbus
-        self.condition = Condition(device, intake)
-        self.slowest_s = 0.0  # of its answers of late, from the request's end to their beginning
-        self.probes = 0
-        self.trouble = ""  # what was wrong with the answers to the last poll, if none was right
-        self.tables: dict[Poll, list[Table]] = {}
-        periods: dict[str | None, tuple[float, float]] = {None: ((period_ms or modbus.period_ms) / 1000, 0.0)}
-        for group_name, group in modbus.groups.items():
-            periods[group_name] = (group.period_ms / 1000, group.phase_ms / 1000)
-        for name, (period_s, phase_s) in periods.items():
-            try:
-                tables = tables_of(device.model, name, costs, lambda metrics: intake.channel(device.thing, metrics))
-            except ProtocolError as error:
-                raise DeviceError(link, device.thing, str(error)) from error
-            if tables:
-                self.tables[Poll(self, period_s, phase_s)] = tables
-        self.polls = list(self.tables)
-        if not self.polls:
-            raise DeviceError(link, device.thing, f"{device.model.device.model} has no registers to read")
-
-    @property
-    def metrics(self) -> list[str]:
-        """All that it is polled for."""
-        return [field.name for tables in self.tables.values() for table in tables for field in table.fields]
-
-    @property
-    def first_request(self) -> BlockRequest | None:
-        """What it is probed with; None if it has refused everything."""
-        requests = (table.requests for tables in self.tables.values() for table in tables)
-        return next((each[0] for each in requests if each), None)
 
 
 def make_link(declared: config.ModbusLink, surroundings: Surroundings) -> "ModbusLink":
@@ -140,8 +96,8 @@ class ModbusLink:
         self._timeout_s = timeout_ms / 1000
         self._backoff = backoff or Backoff()
         periods_ms = periods_ms or {}
-        self._stations = [_Station(name, device, intake, costs, periods_ms.get(device.thing)) for device in devices]
-        self._schedule = Schedule(self._stations)
+        self._stations = [Station(name, device, intake, costs, periods_ms.get(device.thing)) for device in devices]
+        self._schedule = Schedule(self._stations, self._timeout_s + line.late_s if line.late_s else 0.0)
         self._actions: deque[Action] = deque()
         self._wake = asyncio.Event()
         self._open = False
@@ -211,9 +167,11 @@ class ModbusLink:
             elif isinstance(what, Poll):
                 await self._poll(what)
             else:
-                assert isinstance(what, _Station)
+                assert isinstance(what, Station)
                 await self._probe(what)
-            if self._silences >= MOST_SILENCES and all(station.silent for station in self._stations):
+            silences = max(MOST_SILENCES, len(self._stations))
+            if self._silences >= silences and all(station.silent for station in self._stations):
+                self._backoff.reset()  # the line is there, and a device that comes back is soon to be noticed
                 lost.set()
                 await asyncio.sleep(self._timeout_s)  # until the end that was asked for
 
@@ -236,25 +194,27 @@ class ModbusLink:
     async def _poll(self, poll: Poll) -> None:
         """Read every block once. A silence ends the poll: the other blocks would only cost the neighbours' time."""
         station = poll.unit
-        assert isinstance(station, _Station)
-        station.trouble = ""
+        assert isinstance(station, Station)
+        station.heard, station.trouble = False, ""
         for table in station.tables[poll]:
             if not await self._read(station, table):
+                now_s = asyncio.get_running_loop().time()
                 station.probe_takes_s = self._probe_timeout_s(station)
-                self._schedule.fell_silent(station, asyncio.get_running_loop().time())
+                self._schedule.fell_silent(station, now_s - self._timeout_s, now_s)
                 return
-            if self._actions:
-                await self._carry_out()
         if missed := self._schedule.polled(poll, asyncio.get_running_loop().time()):
             self._intake.count("missed_cycles", station.thing, missed)
         self._tell(station)
 
-    async def _read(self, station: _Station, table: Table) -> bool:
-        """Read a table by its plan; whether the device answered."""
-        left = deque(table.requests)
+    async def _read(self, station: Station, table: Table) -> bool:
+        """Read a table by its plan, commands first; whether the device answered."""
+        plan = table.due(asyncio.get_running_loop().time())
+        left = deque(plan)
         answered: list[BlockRequest] = []
-        refusals = 0
+        learned = plan is not table.requests
         while left:
+            if self._actions:
+                await self._carry_out()
             request = left.popleft()
             try:
                 await self._request(station, request)
@@ -266,52 +226,42 @@ class ModbusLink:
                 if refusal.code in (NO_PATH, NO_RESPONSE):
                     self._is_silent(station, refusal.reason)
                     return False
-                refusals += 1
-                left.extendleft(reversed(self._refused(station, request, refusal)))
+                left.extendleft(reversed(table.refused(request, refusal.code)))
+                station.heard = learned = True
             except DecodeError as error:
                 self._damaged(station, request, error)
             else:
                 answered.append(request)
-        if answered or refusals:
-            station.trouble = ""
-        if refusals:
+                station.heard = True
+        if learned:
             table.settle(answered)
-        if table.unreadable:
-            station.condition.failed(table.unreadable, BAD_REFUSED, self._clock())
+        for name, code in table.refusals.items():
+            station.condition.failed((name,), refused(code), self._clock())
         return True
 
-    def _refused(self, station: _Station, request: BlockRequest, refusal: ExceptionResponse) -> list[BlockRequest]:
-        """What to read in place of a request that was refused."""
-        parts = request.table.refused(request) if refusal.code == ILLEGAL_ADDRESS else []
-        covered = {field.name for part in parts for field in part.fields}
-        names = [field.name for field in request.fields if field.name not in covered]
-        station.condition.failed(names, BAD_REFUSED, self._clock())
-        return parts
-
-    def _damaged(self, station: _Station, request: BlockRequest, error: DecodeError) -> None:
+    def _damaged(self, station: Station, request: BlockRequest, error: DecodeError) -> None:
         station.trouble = str(error)
         checksum = isinstance(error, ChecksumError)
         self._intake.count("checksum_errors" if checksum else "decode_errors", station.thing)
         names = [field.name for field in request.fields]
         station.condition.failed(names, BAD_CHECKSUM if checksum else BAD_INVALID, self._clock())
 
-    def _is_silent(self, station: _Station, reason: str) -> None:
+    def _is_silent(self, station: Station, reason: str) -> None:
         self._silences += 1
         self._intake.count("timeouts", station.thing)
         station.condition.failed(station.metrics, BAD_TIMEOUT, self._clock())
         station.condition.gone(reason)
 
-    def _tell(self, station: _Station) -> None:
+    def _tell(self, station: Station) -> None:
         """How the device is, after a poll that it has answered somehow."""
         self._silences = 0
-        if station.trouble:
+        if station.trouble and not station.heard:
             station.condition.gone(station.trouble)
             return
-        refused = [name for tables in station.tables.values() for table in tables for name in table.unreadable]
-        station.condition.online(f"{', '.join(refused)}: illegal data address" if refused else "")
+        station.condition.online(station.note)
         self._backoff.reset()
 
-    async def _request(self, station: _Station, request: BlockRequest) -> None:
+    async def _request(self, station: Station, request: BlockRequest) -> None:
         """Make one request and hand its readings on. Raises Silence, DecodeError."""
         response = await self._line.exchange(station.unit_id, request.pdu, self._timeout_s)
         data = response_payload(request.pdu, response)
@@ -322,17 +272,13 @@ class ModbusLink:
         """The data of an answer. Raises Silence, ExceptionResponse, DecodeError."""
         return response_payload(pdu, await self._line.exchange(unit, pdu, timeout_s))
 
-    async def _probe(self, station: _Station) -> None:
+    async def _probe(self, station: Station) -> None:
         """Ask a device that did not answer for as little as can be; any answer at all means that it is back."""
-        request = station.first_request
-        timeout_s = station.probe_takes_s
         loop = asyncio.get_running_loop()
-        began_s = loop.time()
+        asked_s = loop.time()
         answered = True
         try:
-            if request is None:
-                raise Silence("it refuses all that it is asked for")
-            await self._ask(station.unit_id, request.pdu, timeout_s)
+            await self._ask(station.unit_id, station.probe.pdu, station.probe_takes_s)
         except Silence:
             answered = False
         except ExceptionResponse as refusal:
@@ -344,9 +290,9 @@ class ModbusLink:
             self._intake.count("timeouts", station.thing)
         station.probes += 1
         station.probe_takes_s = self._probe_timeout_s(station)
-        self._schedule.probed(station, began_s, loop.time(), answered=answered)
+        self._schedule.probed(station, asked_s, loop.time(), answered=answered)
 
-    def _probe_timeout_s(self, station: _Station) -> float:
+    def _probe_timeout_s(self, station: Station) -> float:
         """As long as it took at most before; of one that was never heard as long as its neighbours take."""
         usual_s = station.slowest_s or max(each.slowest_s for each in self._stations)
         if not usual_s or station.probes % PROBE_WHOLE == PROBE_WHOLE - 1:

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from edge.errors import ActionFailed, ActionRefused
-from edge.links.modbus_blocks import decode, encode
 from edge.links.modbus_line import Silence
+from edge.links.modbus_values import decode, encode
 from hardware.catalogue import Command, Modbus, Register
 from protocols.errors import DecodeError, EncodeError
 from protocols.modbus import (

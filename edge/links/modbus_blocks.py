@@ -1,87 +1,29 @@
-"""What to request from a Modbus device, and how its answers become readings: as blocks where they are numbers.
+"""What to request from a Modbus device: its metrics of one table and one group, by a plan that learns from refusals."""
 
-A device's metrics of one table and one poll group share a Layout, which plans the requests and learns from refusals.
-For each planned request the places of its numbers are worked out once, so that an answer costs a few array operations.
-"""
+from collections.abc import Iterable, Mapping, Sequence
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-
-from edge.links.base import Channel
 from edge.links.condition import Condition
-from hardware.catalogue import DeviceModel, Metric, Modbus, Register
-from protocols.errors import DecodeError, EncodeError
-from protocols.modbus import (
-    Cost,
-    Layout,
-    decode_bits,
-    decode_registers,
-    decode_words,
-    encode_registers,
-    read_request,
-    register_count,
-)
-from protocols.reading import BAD_INVALID, BAD_RANGE, GOOD, Reading, reading
+from edge.links.modbus_values import Decoder, Field, MakeChannel, decode, is_bits
+from hardware.catalogue import DeviceModel, Modbus
+from protocols.modbus import Cost, Layout, read_request
+from protocols.modbus.frames import ILLEGAL_ADDRESS, ILLEGAL_VALUE
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from protocols.reading import Value
-
+RETRY_S = 60.0
 FUNCTIONS = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
-# Types that are decoded as arrays: their numpy type, most significant byte first
-_NUMBERS = {
-    "uint16": ">u2", "int16": ">i2", "uint32": ">u4", "int32": ">i4", "uint64": ">u8", "int64": ">i8",
-    "float32": ">f4", "float64": ">f8",
-}  # fmt: skip
-
-MakeChannel = Callable[[Sequence[str]], Channel]
-
-
-@dataclass(frozen=True)
-class Field:
-    """One metric and where in its table it lies."""
-
-    name: str
-    metric: Metric
-    register: Register
-
-    @cached_property
-    def span(self) -> tuple[int, int]:
-        """(address, count) in registers, or in bits for a coil or discrete input."""
-        return self.register.address, 1 if is_bits(self.register.table) else register_count(self.register.type)
-
-    def reading(self, words: Sequence[int], time_ms: int, modbus: Modbus) -> Reading:
-        """The reading in its own registers, or its bit."""
-        try:
-            value = bool(words[0]) if is_bits(self.register.table) else decode(self.register, words, modbus)
-        except DecodeError:
-            value = None  # text that is none: the device's answer has no such value
-        quality = GOOD if value is not None else BAD_INVALID
-        if value is not None and not self.metric.takes(value):
-            value, quality = None, BAD_RANGE
-        return reading(self.name, value, self.metric.unit, quality, time_ms)
-
-
-def is_bits(table: str) -> bool:
-    """Whether a table holds bits rather than registers."""
-    return table in ("coil", "discrete")
+_TELLING = (ILLEGAL_ADDRESS, ILLEGAL_VALUE)  # the first of a register that there is not, both of too many at once
 
 
 class Table:
     """The metrics of one table of a device that are polled together.
 
-    `requests` are the plan, made anew after a refusal has taught something; `unreadable` are the metrics that the
-    device refuses. Raises EncodeError or DecodeError for metrics that cannot be read.
+    `requests` are the plan, made anew after a refusal has taught something; `refusals` are the exception codes by which
+    the device refuses some of the metrics. Raises EncodeError or DecodeError for metrics that cannot be read.
     """
 
     def __init__(self, table: str, fields: Sequence[Field], modbus: Modbus, cost: Cost, make_channel: MakeChannel):
         self.table = table
         self.fields = fields
+        self.refusals: dict[str, int] = {}
         self._modbus = modbus
         self._make_channel = make_channel
         for field in fields:
@@ -89,23 +31,53 @@ class Table:
                 decode(field.register, (0,) * field.span[1], modbus)  # a wrong declaration shows at the start
         most = modbus.max_bits if is_bits(table) else modbus.max_registers
         self._layout = Layout([field.span for field in fields], cost, most=most)
+        self._retry_s = 0.0
+        self._retries = 0
         self.requests: tuple[BlockRequest, ...] = ()
-        self.unreadable: list[str] = []
         self._replan()
 
-    def refused(self, request: "BlockRequest") -> "list[BlockRequest]":
-        """Smaller requests in place of one that was refused as an illegal address; none for a single span."""
-        return [self._request(block) for block in self._layout.refused(request.block)]
+    @property
+    def probe(self) -> "BlockRequest":
+        """A request that shows whether the device is there."""
+        return self.requests[0] if self.requests else self._request(self._layout.refused_spans[0])
+
+    def due(self, now_s: float) -> "tuple[BlockRequest, ...]":
+        """What to request now: the plan; and once in RETRY_S, or where nothing else is left, what is refused by itself.
+
+        A device may have been asked while it was starting, or be given what it did not have.
+        """
+        refused = self._layout.refused_spans
+        if not refused or (self.requests and now_s < self._retry_s):
+            return self.requests
+        self._retry_s = now_s + RETRY_S
+        self._retries += 1
+        return *self.requests, self._request(refused[self._retries % len(refused)])
+
+    def refused(self, request: "BlockRequest", code: int) -> "list[BlockRequest]":
+        """A request was refused with this exception code: smaller ones to make in its place.
+
+        None for a single span, nor for a code that says nothing of address and length.
+        """
+        parts = [self._request(block) for block in self._layout.refused(request.block)] if code in _TELLING else []
+        covered = {field.name for part in parts for field in part.fields}
+        self.refusals |= {field.name: code for field in request.fields if field.name not in covered}
+        return parts
+
+    def answered(self, request: "BlockRequest") -> None:
+        """A request was answered: nothing in it is refused any more."""
+        for field in request.fields:
+            self.refusals.pop(field.name, None)
 
     def settle(self, answered: Iterable["BlockRequest"]) -> None:
-        """After a poll with refusals: what was answered instead, and so what to request from now on."""
+        """After a poll with refusals or a new try: what was answered, and so what to request from now on."""
         for request in answered:
+            if request.block in self._layout.refused_spans:
+                self._layout.forget()
             self._layout.answered(request.block)
         self._replan()
 
     def _replan(self) -> None:
         self.requests = tuple(self._request(block) for block in self._layout.blocks)
-        self.unreadable = [field.name for field in self.fields if field.span in self._layout.refused_spans]
 
     def _request(self, block: tuple[int, int]) -> "BlockRequest":
         address, count = block
@@ -131,88 +103,9 @@ class BlockRequest:
         """Hand on the readings in an answer's data, which is of the length that was asked for."""
         if self._decoder is None:
             self._decoder = self.table.decoder(self)
+        if self.table.refusals:
+            self.table.answered(self)
         self._decoder.take(data, time_ms, condition)
-
-
-class _Numbers:
-    """Metrics of one type: where they lie in a block, and how they become values."""
-
-    def __init__(self, type_: str, fields: Sequence[Field], start: int, modbus: Modbus, make_channel: MakeChannel):
-        self._type = np.dtype(_NUMBERS[type_])
-        self._swapped = modbus.byte_order == "little"
-        words = np.arange(register_count(type_))
-        order = words if modbus.word_order == "big" else words[::-1]
-        firsts = np.array([field.register.address - start for field in fields])
-        self._index: Any = firsts[:, None] + order
-        flat = self._index.ravel()
-        if np.array_equal(flat, np.arange(flat[0], flat[0] + len(flat))):
-            self._index = slice(int(flat[0]), int(flat[0]) + len(flat))  # a slice costs no copy
-        registers = [field.register for field in fields]
-        self._scaled = any((each.scale, each.offset) != (1, 0) for each in registers)
-        factors = [_factors(each.scale) for each in registers]
-        self._multiplier = np.array([multiplier for multiplier, _ in factors])
-        self._divisor = np.array([divisor for _, divisor in factors])
-        self._offset = np.array([each.offset for each in registers], dtype=np.float64)
-        self._ranges = _ranges(fields)
-        self._channel = make_channel([field.name for field in fields])
-
-    def take(self, registers: "NDArray[np.uint16]", time_ms: int, condition: Condition) -> None:
-        """registers: the block's, of type '>u2'."""
-        raw = registers[self._index]
-        if self._swapped:
-            raw = raw.byteswap()
-        values: NDArray[Any] = np.ascontiguousarray(raw).view(self._type).ravel()
-        if self._scaled:
-            values = values * self._multiplier / self._divisor + self._offset
-        condition.heard_block(self._channel, values, time_ms, self._bad(values))
-
-    def _bad(self, values: "NDArray[Any]") -> "NDArray[np.uint8] | None":
-        bad = None
-        if self._ranges is not None:
-            low, high = self._ranges
-            beyond = (values < low) | (values > high)
-            if beyond.any():
-                bad = np.where(beyond, BAD_RANGE, 0).astype(np.uint8)
-        if values.dtype.kind == "f":
-            finite = np.isfinite(values)
-            if not finite.all():  # infinity is no number, before it is beyond any range
-                bad = np.where(finite, 0 if bad is None else bad, BAD_INVALID).astype(np.uint8)
-        return bad
-
-
-class Decoder:
-    """Reads the answer to one request: numbers as arrays, all else one by one."""
-
-    def __init__(
-        self,
-        table: str,
-        block: tuple[int, int],
-        fields: Sequence[Field],
-        modbus: Modbus,
-        make_channel: MakeChannel,
-    ):
-        self._start, self._count = block
-        self._bits = is_bits(table)
-        self._modbus = modbus
-        groups: dict[str, list[Field]] = {}
-        for field in fields:
-            groups.setdefault("" if self._bits or not _is_number(field) else field.register.type, []).append(field)
-        self._singles = groups.pop("", [])
-        self._numbers = [_Numbers(type_, group, self._start, modbus, make_channel) for type_, group in groups.items()]
-
-    def take(self, data: bytes, time_ms: int, condition: Condition) -> None:
-        """Hand on all readings in the data."""
-        if self._numbers:
-            registers = np.frombuffer(data, dtype=">u2")
-            for numbers in self._numbers:
-                numbers.take(registers, time_ms, condition)
-        if self._singles:
-            words = words_of(self._bits, data, self._count)
-            condition.heard([self._reading(field, words, time_ms) for field in self._singles])
-
-    def _reading(self, field: Field, words: Sequence[int], time_ms: int) -> Reading:
-        first = field.span[0] - self._start
-        return field.reading(words[first : first + field.span[1]], time_ms, self._modbus)
 
 
 def tables_of(
@@ -230,50 +123,3 @@ def tables_of(
         if of_table := [field for field in fields if field.register.table == table]:
             found.append(Table(table, of_table, model.modbus, costs[is_bits(table)], make_channel))
     return found
-
-
-def words_of(bits: bool, data: bytes, count: int) -> Sequence[int]:
-    """An answer's data as so many bits or registers."""
-    return decode_bits(data, count) if bits else decode_words(data)
-
-
-def _is_number(field: Field) -> bool:
-    return field.register.type in _NUMBERS and field.metric.states is None
-
-
-def _factors(scale: float) -> tuple[float, float]:
-    """(multiplier, divisor), with which decoding gives exactly what protocols.modbus gives for one value."""
-    divisor = round(1 / scale) if scale else 0
-    if divisor > 1 and abs(divisor * scale - 1) < 1e-6:
-        return 1.0, float(divisor)
-    return scale, 1.0
-
-
-def _ranges(fields: Sequence[Field]) -> "tuple[NDArray[np.float64], NDArray[np.float64]] | None":
-    if all(field.metric.range is None for field in fields):
-        return None
-    ranges = [field.metric.range or (-np.inf, np.inf) for field in fields]
-    return np.array([low for low, _ in ranges]), np.array([high for _, high in ranges])
-
-
-def decode(register: Register, registers: Sequence[int], model: Modbus) -> "Value":
-    """The value in its unit; None for a float that is no number. Raises DecodeError."""
-    return decode_registers(registers, register.type, **_options(register, model))
-
-
-def encode(register: Register, value: "Value", model: Modbus) -> list[int]:
-    """The registers of a value. Raises EncodeError."""
-    if isinstance(value, tuple):
-        raise EncodeError("modbus " + register.type, "cannot hold a decimal fraction")
-    return encode_registers(value, register.type, **_options(register, model))
-
-
-def _options(register: Register, model: Modbus) -> dict[str, Any]:
-    return {
-        "byte_order": model.byte_order,
-        "word_order": model.word_order,
-        "bit": register.bit,
-        "width": register.width,
-        "scale": register.scale,
-        "offset": register.offset,
-    }

@@ -2,13 +2,9 @@
 
 import asyncio
 import os
-import termios
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
-
-import serial
 
 from edge import config
 from edge.errors import ActionFailed, ActionRefused, DeviceError, LinkError
@@ -16,6 +12,7 @@ from edge.links.backoff import Backoff
 from edge.links.base import Attached, Clock, Intake, Surroundings
 from edge.links.condition import Condition
 from edge.links.serial_command import encoded
+from edge.links.serial_port import SerialPort
 from edge.links.serial_talk import Talk, talk_of
 from hardware.catalogue import Command
 from protocols.reading import BAD_TIMEOUT, Reading
@@ -24,6 +21,7 @@ if TYPE_CHECKING:
     from protocols.reading import Value
 
 ANSWER_S = 2.0  # within which a device answers a command
+REQUEST_S = 0.5  # for so long after its request a device is told nothing else, lest the two answers run together
 MOST_CHUNKS = 64  # more than the parser ever lets pile up; when it is full the oldest bytes are dropped
 
 
@@ -77,7 +75,7 @@ def make_link(declared: config.SerialLink, surroundings: Surroundings) -> "Seria
 class SerialLink:
     """One device on one port. The port is opened again whenever it ends, so a by-id path survives unplugging.
 
-    A device from which no whole sentence or frame comes for `silence_s` is offline.
+    A device from which no whole sentence or frame comes for `silence_s`, by default its model's, is offline.
     Raises DeviceError at construction for a model that does not talk over a serial port.
     """
 
@@ -89,7 +87,7 @@ class SerialLink:
         intake: Intake,
         clock: Clock,
         *,
-        silence_s: float = 5.0,
+        silence_s: float | None = None,
         backoff: Backoff | None = None,
     ):
         if device.model.serial is None:
@@ -100,49 +98,40 @@ class SerialLink:
         self._device = device
         self._intake = intake
         self._clock = clock
-        self._silence_s = silence_s
+        self._silence_s = self._serial.silence_s if silence_s is None else silence_s
         self._backoff = backoff or Backoff(first_s=0.25, most_s=5.0)
         self._condition = Condition(device, intake)
         self._fd: int | None = None  # of the open port
         self._awaited: tuple[bytes, asyncio.Future[None]] | None = None  # how the answer to a command begins
-        self._acting = asyncio.Lock()
+        self._talking = asyncio.Lock()  # to the device: a request or a command, and its answer
+        self._heard = asyncio.Event()
 
     async def run(self) -> None:
         """Serve the port until cancelled; when it ends or cannot be opened, try again, ever less often."""
         while True:
             try:
-                with self._opened() as fd:
-                    await self._listen(fd)
+                settings = self._serial
+                with closing(
+                    SerialPort(
+                        self.name,
+                        self._port,
+                        baud=settings.baud,
+                        parity=settings.parity,
+                        stop_bits=settings.stop_bits,
+                    )
+                ) as port:
+                    await self._listen(port.fileno())
             except LinkError as error:
                 self._intake.count("port_failures", self._device.thing)
                 self._gone(error.reason)
             await asyncio.sleep(self._backoff.next_s())
-
-    @contextmanager
-    def _opened(self) -> Iterator[int]:
-        """The port's file descriptor, non-blocking, with what was waiting in it thrown away. Raises LinkError."""
-        try:
-            port = serial.Serial(
-                self._port,
-                self._serial.baud,
-                parity=self._serial.parity[0].upper(),
-                stopbits=self._serial.stop_bits,
-                timeout=0,
-                exclusive=True,
-            )
-        except (OSError, ValueError, termios.error) as error:
-            raise LinkError(self.name, f"cannot open {self._port}: {error}") from error
-        try:
-            yield port.fileno()
-        finally:
-            port.close()
 
     async def act(self, thing: str, command: Command, value: "Value") -> "Value":
         """Send a command's frame; see edge.links.base.Link."""
         if command.frame is None:
             raise ActionRefused(thing, "the command sends no frame")
         frame = encoded(thing, command, value, self._serial)
-        async with self._acting:
+        async with self._talking:
             if self._fd is None:
                 raise ActionRefused(thing, f"{self._port} is not open")
             answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -170,17 +159,20 @@ class SerialLink:
         self._fd = fd
         asking = asyncio.create_task(self._ask(fd), name=f"{self.name}: ask") if self._serial.request else None
         heard_s = loop.time()
+        if not self._silence_s:
+            self._condition.waiting("speaks when it has something to say")
         try:
             while True:
                 try:
-                    async with asyncio.timeout_at(heard_s + self._silence_s):
+                    async with asyncio.timeout_at(heard_s + self._silence_s if self._silence_s else None):
                         chunks = await line.next()
                 except TimeoutError:
                     self._gone(f"no sentence or frame for {self._silence_s:g} s")
                     heard_s = loop.time()
                     continue
-                if any([self._heard(talk, chunk, time_ms) for time_ms, chunk in chunks]):
+                if any([self._take(talk, chunk, time_ms) for time_ms, chunk in chunks]):
                     heard_s = loop.time()
+                    self._heard.set()
                     self._backoff.reset()
                     self._condition.online()
                 self._count(talk, line)
@@ -193,14 +185,26 @@ class SerialLink:
             loop.remove_reader(fd)
 
     async def _ask(self, fd: int) -> None:
-        """Send the request of a device that speaks only when asked; a port that has ended is noticed by its reader."""
-        request = bytes.fromhex(self._serial.request or "")
-        with suppress(OSError):
-            while True:
-                os.write(fd, request)
-                await asyncio.sleep(self._serial.period_ms / 1000)
+        """Send the request of a device that speaks only when asked, at its period."""
+        loop = asyncio.get_running_loop()
+        request, period_s = bytes.fromhex(self._serial.request or ""), self._serial.period_ms / 1000
+        due_s = loop.time()
+        while True:
+            async with self._talking:
+                self._heard.clear()
+                try:
+                    os.write(fd, request)
+                except BlockingIOError:
+                    self._intake.count("overruns", self._device.thing)  # the port takes no more: the next one may pass
+                except OSError:
+                    return  # the port has ended, as its reader notices
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(REQUEST_S, period_s)):
+                        await self._heard.wait()
+            due_s = max(due_s + period_s, loop.time())
+            await asyncio.sleep(due_s - loop.time())
 
-    def _heard(self, talk: Talk, chunk: bytes, time_ms: int) -> bool:
+    def _take(self, talk: Talk, chunk: bytes, time_ms: int) -> bool:
         """Take what came; whether something of it was whole."""
         found = talk.feed(chunk)
         for raw, readings in found:

@@ -7,7 +7,8 @@ from collections.abc import Coroutine, Iterator
 from typing import Any, NamedTuple
 
 from edge.errors import ConfigError, LinkError
-from edge.links.modbus_line import Line, RtuOverTcpLine, TcpLine
+from edge.links.modbus_line import Line, TcpLine
+from edge.links.modbus_rtu import RtuOverTcpLine
 from edge.scan.arguments import BY_ID
 from edge.scan.ble import scan_air
 from edge.scan.found import FoundLink, blocks

@@ -6,15 +6,16 @@ from typing import Any
 from edge.errors import LinkError
 from edge.links.base import Channel
 from edge.links.modbus import TCP_COSTS
-from edge.links.modbus_blocks import FUNCTIONS, BlockRequest, is_bits, tables_of, words_of
+from edge.links.modbus_blocks import FUNCTIONS, BlockRequest, tables_of
 from edge.links.modbus_line import Line, Silence
+from edge.links.modbus_values import is_bits, words_of
 from edge.scan.found import Fit, FoundDevice
 from edge.scan.search import Search
 from edge.scan.words import word
 from hardware.catalogue import DeviceModel
 from protocols.errors import DecodeError
 from protocols.modbus import ExceptionResponse, read_request, response_payload
-from protocols.modbus.frames import ILLEGAL_ADDRESS, NO_PATH, NO_RESPONSE
+from protocols.modbus.frames import NO_PATH, NO_RESPONSE
 from protocols.modbus.registers import decode_registers
 from protocols.reading import BAD
 
@@ -128,7 +129,7 @@ async def _evidence(bus: Bus, unit: int, model: DeviceModel) -> tuple[int, int] 
                 try:
                     data = await bus.ask(unit, request.pdu)
                 except ExceptionResponse as refusal:
-                    smaller = table.refused(request) if refusal.code == ILLEGAL_ADDRESS else []
+                    smaller = table.refused(request, refusal.code)
                     if not smaller:
                         return None
                     requests += smaller

@@ -2,13 +2,11 @@
 
 import asyncio
 import os
-import termios
 from collections.abc import Sequence
 
-import serial
-
 from edge.errors import LinkError
-from edge.links.modbus_line import SerialLine
+from edge.links.modbus_rtu import SerialLine
+from edge.links.serial_port import SerialPort
 from edge.links.serial_talk import talk_of
 from edge.scan.found import Fit, FoundDevice
 from edge.scan.modbus import Bus, scan_bus
@@ -93,7 +91,7 @@ async def _heard(
         news.set()
 
     loop = asyncio.get_running_loop()
-    line = _opened(port, setting)
+    line = SerialPort(port, port, **setting._asdict())
     try:
         loop.add_reader(line.fileno(), readable)
         if request:
@@ -121,12 +119,3 @@ def _request(model: DeviceModel) -> bytes:
     """What a model that speaks only when it is asked is asked with."""
     assert model.serial
     return bytes.fromhex(model.serial.request or "")
-
-
-def _opened(port: str, setting: Setting) -> serial.Serial:
-    try:
-        return serial.Serial(
-            port, setting.baud, parity=setting.parity[0].upper(), stopbits=setting.stop_bits, timeout=0, exclusive=True
-        )
-    except (OSError, ValueError, termios.error) as error:
-        raise LinkError(port, f"cannot open {port}: {error}") from error

@@ -6,14 +6,15 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from hardware.catalogue.table import Table
-from protocols.errors import DecodeError
-from protocols.modbus import register_count
+from protocols.errors import DecodeError, EncodeError
+from protocols.modbus import encode_registers, register_count
 
 
 class Register(Table):
     """Where a Modbus metric lives: `address` as on the wire, from 0; `scale` and `offset` applied after decoding.
 
-    `bit` and `width` pick from a register of type "bool" or "bits".
+    `bit` and `width` pick from a register of type "bool" or "bits"; `no_value` is the whole number that the device puts
+    there when it has none.
     """
 
     table: Literal["coil", "discrete", "holding", "input"]
@@ -23,6 +24,7 @@ class Register(Table):
     width: int = Field(default=1, ge=1, le=16)
     scale: float = 1.0
     offset: float = 0.0
+    no_value: int | None = None
 
     @property
     def count(self) -> int:
@@ -30,9 +32,19 @@ class Register(Table):
         return 1 if self.table in ("coil", "discrete") else register_count(self.type)
 
     @property
+    def is_scaled(self) -> bool:
+        """Whether its readings are other numbers than it holds."""
+        return (self.scale, self.offset) != (1, 0)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it holds whole numbers."""
+        return not self.type.startswith(("float", "string"))
+
+    @property
     def is_plain_whole(self) -> bool:
         """Whether its readings are the whole numbers that it holds."""
-        return not self.type.startswith(("float", "string")) and (self.scale, self.offset) == (1, 0)
+        return self.is_whole and not self.is_scaled
 
     @model_validator(mode="after")
     def _check(self) -> "Register":
@@ -50,7 +62,17 @@ class Register(Table):
             raise ValueError(f"{self.width} bits from bit {self.bit or 0} are not within a register")
         if self.scale == 0:
             raise ValueError("scale must not be 0")
+        if self.no_value is not None and not (self.is_whole and _holds(self.type, self.no_value)):
+            raise ValueError(f"no_value must be a whole number that {self.type} can hold")
         return self
+
+
+def _holds(type_: str, value: int) -> bool:
+    try:
+        encode_registers(value, type_)
+    except EncodeError:
+        return False
+    return True
 
 
 class Group(Table):

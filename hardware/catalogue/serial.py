@@ -83,11 +83,17 @@ class SerialField(Table):
             raise ValueError("needs either at, a byte of a frame, or index, a part of a text")
         if self.bit is not None and self.bit + self.width > 8 * TYPES[self.type][0]:
             raise ValueError(f"bits {self.bit} to {self.bit + self.width - 1} are not within {self.type}")
+        if self.scale == 0:
+            raise ValueError("scale must not be 0")
         return self
 
 
 class Serial(Table):
-    """Line settings and framing. A device that speaks only when asked is sent `request` (hex) every `period_ms`."""
+    """Line settings and framing. A device that speaks only when asked is sent `request` (hex) every `period_ms`.
+
+    silence_ms: nothing whole for so long, and the device is gone; 0: one that speaks when it has something to say never
+    is.
+    """
 
     baud: int = Field(gt=0)
     parity: Literal["none", "even", "odd"] = "none"
@@ -96,9 +102,17 @@ class Serial(Table):
     frame: Frame | None = None
     request: Hex | None = None
     period_ms: int = Field(default=1000, ge=20)
+    silence_ms: int = Field(default=5000, ge=0)
+
+    @property
+    def silence_s(self) -> float:
+        """For how long the device may be silent; 0: for ever. Of one that is asked, two requests without an answer."""
+        return max(self.silence_ms, 2.5 * self.period_ms if self.request else 0) / 1000
 
     @model_validator(mode="after")
     def _check(self) -> "Serial":
+        if self.request and not self.silence_ms:
+            raise ValueError("silence_ms must not be 0 for a device that is asked: it has to answer")
         if (self.framing == "nmea") != (self.frame is None):
             raise ValueError("framing nmea has no frame, the others need one")
         if self.frame is None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from protocols.reading import BAD_REFUSED
+
 LANGUAGES = ("en", "zh")
 
 _WORDS = {
@@ -87,10 +89,10 @@ _QUALITIES = {
     2: ("uncertain", "存疑"),
     16: ("bad", "无效"),
     17: ("no answer", "无应答"),
-    18: ("refused", "被拒绝"),
     19: ("damaged", "校验错误"),
     20: ("out of range", "超出量程"),
     21: ("invalid", "无效"),
+    BAD_REFUSED: ("refused", "被拒绝"),
 }
 
 # kind of thing -> name of an icon in the font that NiceGUI brings
@@ -148,8 +150,11 @@ def decimals(metric: str, unit: str) -> int | None:
 
 def quality_text(quality: int, language: str) -> str:
     """A quality for people; empty for a good one."""
-    pair = _QUALITIES.get(quality & 0x7F)
-    return pair[LANGUAGES.index(language)] if pair else str(quality & 0x7F)
+    code = quality & 0x7F
+    exception = code - BAD_REFUSED if BAD_REFUSED < code < BAD_REFUSED + 32 else 0
+    pair = _QUALITIES.get(BAD_REFUSED if exception else code)
+    text = pair[LANGUAGES.index(language)] if pair else str(code)
+    return f"{text} ({exception})" if exception else text
 
 
 def language_of(accept: str, chosen: str | None) -> str:

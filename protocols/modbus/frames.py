@@ -141,6 +141,17 @@ def response_payload(request: bytes, response: bytes) -> bytes:
     return response[2:]
 
 
+def could_answer(request: bytes, response: bytes) -> bool:
+    """Whether a response has the form of an answer to this request, a refusal included."""
+    try:
+        response_payload(request, response)
+    except ExceptionResponse:
+        return True
+    except DecodeError:
+        return False
+    return True
+
+
 def _read_bytes(request: bytes) -> int | None:
     """How many bytes of data a response to this request holds; None if it echoes."""
     if request[0] in _BITS:

@@ -134,6 +134,12 @@ class Layout:
         self._refused = self._narrowed(self._refused)
         self._plan()
 
+    def forget(self) -> None:
+        """The device has thought better of a refusal: of all of them, perhaps. How much it takes at once is kept."""
+        self._refused = []
+        self._answered = set()
+        self._plan()
+
     def _contradicted(self, block: "Span") -> None:
         """It is the length that the device refuses; or, where it has answered longer ones, it is another device now."""
         shorter = max([self._longest] + [count for at, count in self._spans if (at, count) not in self.refused_spans])

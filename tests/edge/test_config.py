@@ -67,6 +67,13 @@ def test_plain_mqtt_is_for_another_broker_on_this_machine(write):
         ('kind = "hub"', 'kind = "cloud"', 6, "uplink.kind", "'hub' or 'mqtt'"),
         ('kind = "modbus"', 'kind = "canbus"', 12, "links.0", "canbus"),
         ('address = "1"', 'address = "x"', 12, "links.0", "unit id"),
+        (
+            'host = "127.0.0.1"\ndevices = [{ thing = "meter-1", model = "eastron-sdm120", address = "1" }]',
+            'serial = { port = "tty" }\ndevices = [{ thing = "meter-1", model = "eastron-sdm120", address = "0" }]',
+            12,
+            "links.0",
+            "that is all devices",
+        ),
         ("eastron-sdm120", "eastron-sdm999", 16, "links.0.devices.0.model", "no such model"),
         ('host = "127.0.0.1"', 'host = "127.0.0.1"\nprot = 502', 16, "links.0.prot", "no such key"),
         ("mqtts://hub.example:8884", "mqtt://hub.example:1883", 7, "uplink.url", "mqtts://"),

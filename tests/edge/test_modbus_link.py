@@ -22,7 +22,7 @@ from edge.links.base import Attached
 from edge.links.modbus import ModbusLink
 from edge.links.modbus_line import TcpLine
 from hardware.catalogue import DeviceModel, catalogue
-from protocols.reading import BAD_INVALID, BAD_REFUSED, BAD_TIMEOUT, GOOD
+from protocols.reading import BAD_INVALID, BAD_TIMEOUT, GOOD, refused
 from tests.edge.recorder import Recorder
 
 SDM120 = catalogue()["eastron-sdm120"]
@@ -142,8 +142,8 @@ async def test_a_refused_register_is_bad_once_and_the_others_stay_good() -> None
     held = {address: value for address, value in HELD.items() if address != 0x46}
     async with serving(sdm120(1, held)) as port, linked(port, device(1)) as recorder:
         await recorder.until(lambda: len(recorder.of("meter", "import_energy")) >= 4)
-        refused = recorder.bad("meter")
-        assert [(each.metric, each.value, each.quality) for each in refused] == [("frequency", None, BAD_REFUSED)]
+        bad = recorder.bad("meter")
+        assert [(each.metric, each.value, each.quality) for each in bad] == [("frequency", None, refused(2))]
         assert recorder.states == [("meter", "online", "frequency: illegal data address")]
         assert recorder.counts["refusals", "meter"] >= 3
 

@@ -1,5 +1,6 @@
 """When a Modbus line asks whom, on a virtual clock: no drift, fair shares, and what silent devices may cost."""
 
+from collections.abc import Collection
 from itertools import pairwise
 
 import pytest
@@ -12,7 +13,7 @@ from edge.links.modbus_schedule import PROBE_MOST_S, PROBE_SHARE, Poll, Schedule
 class Bus:
     """A line on which each poll and each probe takes its time."""
 
-    def __init__(self, units: list[Unit], *, dead: set[int] = frozenset(), timeout_s: float = 0.1):  # type: ignore[assignment]
+    def __init__(self, units: list[Unit], *, dead: Collection[int] = (), timeout_s: float = 0.1, apart_s: float = 0.0):
         self.units = units
         self.dead = set(dead)
         self.now_s = 100.0
@@ -21,7 +22,11 @@ class Bus:
         self.missed = 0
         self.dead_s = 0.0
         self._timeout_s = timeout_s
-        self._schedule = Schedule(units)
+        self._schedule = Schedule(units, apart_s)
+        self.open()
+
+    def open(self) -> None:
+        self.opened_s = self.now_s
         self._schedule.start(self.now_s)
 
     def run(self, seconds: float, poll_s: float, probe_s: float) -> None:
@@ -38,7 +43,7 @@ class Bus:
                 if index in self.dead:
                     self.now_s += self._timeout_s
                     what.unit.probe_takes_s = probe_s
-                    self._schedule.fell_silent(what.unit, self.now_s)
+                    self._schedule.fell_silent(what.unit, began_s, self.now_s)
                 else:
                     self.now_s += poll_s
                     self.missed += self._schedule.polled(what, self.now_s)
@@ -88,7 +93,7 @@ def test_silent_devices_cost_their_share_and_are_still_found(
     bus.dead_s = 0.0
     for times in (*bus.polled.values(), *bus.probed.values()):
         times.clear()
-    seconds = 200
+    seconds = 100
     began_s = bus.now_s
     bus.run(seconds, poll_s, probe_s)
     assert bus.dead_s <= seconds * PROBE_SHARE + probe_s
@@ -101,6 +106,30 @@ def test_silent_devices_cost_their_share_and_are_still_found(
     for index in bus.dead:
         times = [began_s, *bus.probed[index], bus.now_s]
         assert max(after - before for before, after in pairwise(times)) <= longest_s
+
+
+@given(st.integers(1, 31), st.floats(0.005, 0.5))
+def test_where_nobody_answers_there_is_nobody_to_leave_the_time_to(count: int, probe_s: float) -> None:
+    bus = Bus(units(count, 1.0), dead=set(range(count)))
+    bus.run(100, 0.01, probe_s)
+    for times in bus.probed.values():
+        assert max(after - before for before, after in pairwise(times)) <= PROBE_MOST_S + count * probe_s + 0.01
+
+
+def test_a_silent_device_is_left_alone_until_no_late_answer_can_come() -> None:
+    bus = Bus(units(1, 1.0), dead={0}, apart_s=1.5)
+    bus.run(20, 0.01, 0.04)
+    asked = bus.polled[bus.units[0].polls[0]] + bus.probed[0]
+    assert min(after - before for before, after in pairwise(asked)) >= 1.5
+
+
+def test_who_was_silent_before_the_line_was_opened_anew_is_probed_at_once() -> None:
+    bus = Bus(units(2, 1.0), dead={1})
+    bus.run(10, 0.01, 0.02)
+    bus.open()
+    bus.run(0.5, 0.01, 0.02)
+    assert bus.probed[1][-1] - bus.opened_s <= 0.03
+    assert len(bus.polled[bus.units[1].polls[0]]) == 1
 
 
 def test_a_revived_device_is_polled_at_once_and_on_its_old_raster() -> None:

@@ -13,8 +13,9 @@ from edge.errors import ActionFailed, ActionRefused
 from edge.links.backoff import Backoff
 from edge.links.base import Attached
 from edge.links.modbus import ModbusLink
-from edge.links.modbus_line import Line, RtuOverTcpLine, SerialLine
-from hardware.catalogue import DeviceModel
+from edge.links.modbus_line import Line
+from edge.links.modbus_rtu import RtuOverTcpLine, SerialLine
+from hardware.catalogue import DeviceModel, Register
 from hardware.sim.rtu import RtuBus
 from protocols.modbus import exception_response, parse_request, read_response, rtu
 from protocols.reading import BAD_CHECKSUM, BAD_RANGE, BAD_TIMEOUT
@@ -145,6 +146,7 @@ async def test_a_slave_on_a_serial_line_is_read_in_groups_and_in_its_terms() -> 
             await recorder.until(lambda: len(recorder.bad("io-1")) == 2)
             bad = {each.metric: (each.value, each.quality) for each in recorder.bad("io-1")}
             assert bad == {"level": (None, BAD_RANGE), "mode": (None, BAD_RANGE)}
+            await recorder.until(lambda: len(recorder.of("io-1", "pump")) >= 12)
             assert len(recorder.of("io-1", "serial_number")) < len(recorder.of("io-1", "pump")) / 3
 
 
@@ -300,6 +302,57 @@ async def test_commands_overtake_polls_and_leave_with_the_link() -> None:
         ended = await asyncio.gather(*waiting, return_exceptions=True)
         assert all(isinstance(each, (ActionRefused, ActionFailed)) for each in ended)
         assert len([write for write in io.writes if write[1] == 1]) <= 1
+
+
+async def test_a_command_waits_for_one_request_and_not_for_the_whole_table() -> None:
+    long = MODEL.model_copy(
+        update={
+            "modbus": MODEL.modbus.model_copy(update={"max_registers": 1, "period_ms": 10}),
+            "metrics": {
+                f"r{at}": MODEL.metrics["mode"].model_copy(update={"register_": register(at)}) for at in range(20)
+            },
+        }
+    )
+    io = Io()
+    io.registers[:] = [3] * 20
+    with RtuBus(io, baud=9600) as bus:
+        recorder = Recorder({"io-1": long})
+        line = SerialLine(bus.port, now_ms, recorder.count, baud=9600, parity="none", stop_bits=1)
+        link = ModbusLink("bus", line, [Attached("io-1", long, "1")], recorder, now_ms)
+        running = asyncio.create_task(link.run())
+        await recorder.until(lambda: recorder.good("io-1", "r19"))
+        took = []
+        for _ in range(8):
+            began = time.monotonic()
+            await link.act("io-1", MODEL.commands["pulse"], 1)
+            took.append(time.monotonic() - began)
+        running.cancel()
+        await asyncio.wait((running,))
+    # A request and its answer take 25 ms on this line, and the whole table 20 times that.
+    assert sorted(took)[4] < 0.15
+
+
+def register(address: int) -> Register:
+    return Register(table="holding", address=address)
+
+
+async def test_the_only_device_on_a_line_is_back_soon_however_long_it_was_away() -> None:
+    io = Io()
+    with RtuBus(io, baud=BAUD) as bus:
+        recorder = Recorder({"io-1": MODEL})
+        link = ModbusLink(
+            "bus", on(bus.port)(recorder), [Attached("io-1", MODEL, "1")], recorder, now_ms, timeout_ms=60
+        )
+        running = asyncio.create_task(link.run())
+        await recorder.until(lambda: recorder.good("io-1", "level"))
+        io.answers = False
+        away = bus.requests
+        await recorder.until(lambda: recorder.counts["connections_lost", ""], within_s=20)
+        assert bus.requests - away <= 20
+        io.answers, count = True, len(recorder.good("io-1", "level"))
+        await recorder.until(lambda: len(recorder.good("io-1", "level")) > count, within_s=2.6)
+        running.cancel()
+        await asyncio.wait((running,))
 
 
 async def test_rtu_frames_over_tcp() -> None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.config import load_config
-from edge.links.modbus_line import RtuOverTcpLine
+from edge.links.modbus_rtu import RtuOverTcpLine
 from edge.scan.ble import scan_air
 from edge.scan.found import Fit, FoundDevice, FoundLink, blocks
 from edge.scan.modbus import Bus, scan_bus

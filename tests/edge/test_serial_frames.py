@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.errors import ActionFailed, ActionRefused
 from edge.links.backoff import Backoff
@@ -17,6 +19,7 @@ from edge.links.serial import SerialLink
 from edge.links.serial_talk import talk_of
 from hardware.catalogue import Command, catalogue
 from protocols.frames import with_check
+from protocols.reading import BAD
 from tests.edge.recorder import Recorder
 
 FRAMED = sorted(
@@ -138,6 +141,75 @@ async def test_a_command_waits_for_its_answer() -> None:
             assert recorder.readings == []
             with pytest.raises(ActionFailed, match="no answer within"):
                 await link.act("it", command, 2000)
+
+
+async def test_a_command_does_not_collide_with_the_answer_to_a_request() -> None:
+    model = catalogue()["winsen-mh-z19b"]
+    with device() as far:
+        async with linked(far.port, "winsen-mh-z19b") as (recorder, link):
+            while not far.heard():
+                await asyncio.sleep(0.005)
+            acting = asyncio.create_task(link.act("it", model.commands["self_calibration"], 160))
+            await asyncio.sleep(0.1)
+            assert far.heard() == b"", "the device has not answered yet"
+            far.say(bytes.fromhex("ff86026047000000d1"))
+            await acting
+            assert far.heard() == bytes.fromhex("FF0179A000000000E6")
+            assert recorder.good("it", "co2")
+
+
+async def test_a_device_that_is_asked_rarely_is_not_gone_between_two_answers() -> None:
+    model = catalogue()["winsen-mh-z19b"]
+    assert model.serial
+    quick = model.model_copy(update={"serial": model.serial.model_copy(update={"period_ms": 200, "silence_ms": 200})})
+    with device() as far:
+        recorder = Recorder()
+        link = SerialLink("tty", far.port, Attached("it", quick, ""), recorder, now_ms)
+        running = asyncio.create_task(link.run())
+        for _ in range(6):
+            while not far.heard():
+                await asyncio.sleep(0.005)
+            far.say(bytes.fromhex("ff86026047000000d1"))
+        assert recorder.states_of("it") == ["online"]
+        await recorder.until(lambda: recorder.states_of("it")[-1] == "offline")  # two requests without an answer
+        running.cancel()
+        await asyncio.wait((running,))
+
+
+async def test_a_device_that_speaks_when_it_has_something_to_say_is_never_gone() -> None:
+    radar = catalogue()["omnipresense-ops243-a"]
+    assert radar.serial
+    assert radar.serial.silence_s == 0
+    with device() as far:
+        async with linked(far.port, "omnipresense-ops243-a") as (recorder, _):
+            assert recorder.states_of("it") == ["waiting"]
+            far.say(b"\r\n-3.5\r\n")
+            await recorder.until(lambda: recorder.good("it", "speed"))
+            assert recorder.states_of("it") == ["waiting", "online"]
+
+
+@pytest.mark.parametrize("model", FRAMED)
+def test_any_bytes_are_taken_or_counted(model: str) -> None:
+    declared = catalogue()[model]
+    assert declared.serial
+    assert declared.serial.frame
+    frame = declared.serial.frame
+    held = max(frame.length, frame.most)  # at most so many bytes of a frame that is not whole yet
+
+    @given(st.lists(st.binary(max_size=80), max_size=8))
+    def check(chunks: list[bytes]) -> None:
+        talk = talk_of(declared)
+        found = [each for chunk in chunks for each in talk.feed(chunk)]
+        for _, readings in found:
+            for each in readings:
+                metric = declared.metrics[each.metric]
+                assert (each.value is None) == (each.quality >= BAD)
+                assert each.value is None or metric.takes(each.value)
+        taken = sum(len(raw) for raw, _ in found)
+        unaccounted = sum(map(len, chunks)) - taken - talk.counts["garbage_bytes"]
+        assert 0 <= unaccounted <= held + 32 * talk.counts["decode_errors"]
+
+    check()
 
 
 def test_a_line_of_another_kind_is_refused() -> None:

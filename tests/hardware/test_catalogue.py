@@ -8,7 +8,8 @@ from edge.links import ble_declared
 from edge.links.base import Attached
 from edge.links.condition import Condition
 from edge.links.modbus import TCP_COSTS
-from edge.links.modbus_blocks import Decoder, Field, tables_of
+from edge.links.modbus_blocks import tables_of
+from edge.links.modbus_values import Decoder, Field
 from edge.links.serial_talk import talk_of
 from hardware.catalogue import DEVICES, DeviceModel, Example, catalogue, load_device
 from hardware.sim.meter import Meter
@@ -145,6 +146,14 @@ def line_with(text: str, part: str) -> int:
         (PMS5003, 'at = 12, type = "uint16"', 'at = 12, type = "uint64"', "metrics.pm2_5.field.type", "no type uint64"),
         (PMS5003, "at = 12, ", "", "metrics.pm2_5.field", "needs either at"),
         (MH_Z19B, "period_ms = 5000", "period_ms = 1", "serial.period_ms", "20"),
+        (EM340, "0x7FFFFFFF", "0x80000000", "metrics.voltage_l1.register", "that int32 can hold"),
+        (
+            SDM120,
+            '"float32" }',
+            '"float32", no_value = 1 }',
+            "metrics.voltage.register",
+            "no_value must be a whole number",
+        ),
         (EM340, "values = [340, 341]", "values = []", "modbus.fingerprint.values", "at least 1"),
         (EM340, "address = 0x000B }", 'address = 11, type = "float32" }', "modbus.fingerprint", "whole number"),
         (NONIN, "service = 0x1822", "service = 0x11822", "ble.service", "65535"),
@@ -181,6 +190,7 @@ def test_a_mistake_is_named_where_it_stands(
             "needs register",
         ),
         (PMS5003, "length = 32", "length = 6", "serial", "frame.length must be more than 6"),
+        (MH_Z19B, "baud = 9600", "baud = 9600\nsilence_ms = 0", "serial", "it has to answer"),
         (PMS5003, 'start = "42 4D 00 1C", ', "", "serial", "frame.start is missing"),
         (PMS5003, 'framing = "fixed"', 'framing = "nmea"', "serial", "framing nmea has no frame"),
         (PMS5003, 'framing = "fixed"', 'framing = "delimited"', "serial", "a delimited frame has an end"),

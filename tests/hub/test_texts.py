@@ -9,6 +9,7 @@ from hub.store.querying import Point, StreamNow
 from hub.store.readings import Stored
 from hub.store.steps import Step
 from hub.values import exact_text
+from protocols.reading import BAD_REFUSED, refused
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,8 @@ def test_words_and_qualities() -> None:
     assert word("no answer from 10.0.0.7", "zh") == "no answer from 10.0.0.7"
     assert quality_text(0x80, "en") == ""  # good, at an estimated time
     assert quality_text(0x80 | 19, "zh") == "校验错误"
+    assert quality_text(BAD_REFUSED, "en") == "refused"
+    assert quality_text(refused(2), "zh") == "被拒绝 (2)"
 
 
 @pytest.mark.parametrize(
