@@ -69,7 +69,7 @@ class _Wearable:
     def __init__(self, config: "Config", hal: "Any"):
         self._clock = Clock(hal)
         storage = hal.storage()
-        self._journal = Journal(storage + "/journal", limit_bytes=config.journal_bytes)
+        self._journal = Journal(hal.partition("journal"))
         birth = {"model": MODEL, "firmware": VERSION}
         self._uplink = Uplink(config, self._clock, self._journal, Epochs(storage, hal), birth=birth)
         self._sensor = _Sensor(config, hal)

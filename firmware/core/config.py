@@ -3,7 +3,7 @@
 {"device": "wearable-1", "app": "wearable",
  "broker": {"host": "...", "port": 1883, "user": "...", "password": "..."},
  "board": {"i2c": [{"bus": 0, "scl": 5, "sda": 4, "freq_hz": 400000}],
- "chips": [{"chip": "max30102", "bus": 0, "address": 87, "int_pin": 6}], "storage": {"journal_kb": 1024}}}
+ "chips": [{"chip": "max30102", "bus": 0, "address": 87, "int_pin": 6}]}}
 """
 
 import json
@@ -35,10 +35,6 @@ class Config:
             _entry(self.broker, name, kind, "broker.")
         if not 0 < self.broker["port"] < 65536:
             raise ConfigError("broker.port", "is no port")
-        storage = _entry(self._board, "storage", dict, "board.")
-        self.journal_bytes: int = _entry(storage, "journal_kb", int, "board.storage.") * 1024
-        if self.journal_bytes <= 0:
-            raise ConfigError("board.storage.journal_kb", "must be positive")
 
     def chip(self, name: str) -> "dict[str, Any]":
         """Where the board has this chip: bus, address, int_pin. Raises ConfigError if it has none."""

@@ -3,6 +3,7 @@
 import os
 import time
 
+import esp32
 import machine
 
 TYPE_CHECKING = False
@@ -47,6 +48,14 @@ def storage() -> str:
     if not path:
         raise RuntimeError("KERB_STATE does not name a directory")
     return path
+
+
+def partition(name: str) -> "esp32.Partition":
+    """A partition of raw flash, as a block device with the extended interface."""
+    found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label=name)
+    if not found:
+        raise RuntimeError("the flash has no partition " + name)
+    return found[0]
 
 
 def restart() -> None:

@@ -21,12 +21,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hardware.catalogue import Name
 from hardware.sim import pulses
+from hardware.sim.chips.norflash import SECTOR_BYTES
 from runtime.toml import load_toml
 
 ROOT = Path(__file__).parents[2]
 BOARDS = ROOT / "hardware" / "boards"
 SHIMS = ROOT / "hardware" / "sim" / "shims"
 HEAP = "190K"
+_FEWEST_SECTORS = 8
 
 
 class _Table(BaseModel):
@@ -96,15 +98,15 @@ def prepare(
     if not pulse.exists():
         pulses.write(recording, pulse)
     buses = {bus.bus: bus for bus in board.i2c}
-    simulated = {
+    simulated: dict[str, object] = {
         "unique_id": hashlib.sha256(device.encode()).hexdigest()[:12],
         "chips": [
             {**chip.model_dump(), **buses[chip.bus].model_dump(include={"scl", "sda"}), "recording": str(pulse)}
             for chip in board.chips
         ],
     }
+    simulated["partitions"] = {"journal": _partition(state / "journal.flash", journal_kb or board.storage.journal_kb)}
     (state / "board.json").write_text(json.dumps(simulated))
-    storage = board.storage.model_dump() if journal_kb is None else {"journal_kb": journal_kb}
     config = {
         "device": device,
         "app": "wearable",
@@ -112,12 +114,18 @@ def prepare(
         "board": {
             "i2c": [bus.model_dump() for bus in board.i2c],
             "chips": [chip.model_dump() for chip in board.chips],
-            "storage": storage,
         },
     }
     path = state / "config.json"
     path.touch(mode=0o600)
     path.write_text(json.dumps(config))
+
+
+def _partition(path: Path, size_kb: int) -> dict[str, object]:
+    """A partition of raw flash: erased, or as it was. A small one has smaller sectors, since a ring needs some."""
+    if not path.exists() or path.stat().st_size != size_kb * 1024:
+        path.write_bytes(b"\xff" * (size_kb * 1024))
+    return {"path": str(path), "sector_bytes": min(SECTOR_BYTES, size_kb * 1024 // _FEWEST_SECTORS)}
 
 
 def command(state: Path, *, wall_clock: bool = True) -> tuple[list[str], dict[str, str]]:

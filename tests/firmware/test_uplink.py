@@ -7,6 +7,7 @@ from firmware.core.config import Config
 from firmware.core.journal import Journal
 from firmware.core.uplink import Uplink
 from firmware.errors import JournalError, MqttError
+from hardware.sim.chips.norflash import NorFlash
 from protocols import cursor, senml
 from protocols.reading import GOOD, Reading
 
@@ -14,7 +15,7 @@ CONFIG = {
     "device": "w",
     "app": "wearable",
     "broker": {"host": "127.0.0.1", "port": 1883, "user": "w", "password": "p"},
-    "board": {"i2c": [], "chips": [], "storage": {"journal_kb": 64}},
+    "board": {"i2c": [], "chips": []},
 }
 
 
@@ -48,7 +49,7 @@ class Line:
 async def test_a_connection_ends_when_a_cursor_cannot_be_followed(tmp_path, monkeypatch):
     """Else the device would send for ever, and hear nothing."""
     hal = Hal()
-    journal = Journal(str(tmp_path), limit_bytes=4096)
+    journal = Journal(NorFlash(8))
     uplink = Uplink(Config(CONFIG), Clock(hal), journal, Epochs(str(tmp_path), hal), birth={})
     uplink.append([Reading("heart_rate", 70, "/min", GOOD, 1)], wall_clock=False)
     epoch = uplink._handover.epoch
@@ -65,16 +66,19 @@ async def test_a_connection_ends_when_a_cursor_cannot_be_followed(tmp_path, monk
 
 def test_what_the_flash_refuses_is_declared_lost_when_it_takes_records_again(tmp_path):
     hal = Hal()
-    folder = tmp_path / "journal"
-    folder.mkdir()
-    journal = Journal(str(folder), limit_bytes=4096)
+    flash = NorFlash(8)
+    journal = Journal(flash)
     uplink = Uplink(Config(CONFIG), Clock(hal), journal, Epochs(str(tmp_path), hal), birth={})
+
+    def refuse(flash, at, after):
+        raise OSError(5, "the flash does not answer")
+
     readings = [Reading("heart_rate", 70, "/min", GOOD, 1), Reading("signal_quality", 99, "%", GOOD, 1)]
-    folder.rename(tmp_path / "away")
+    flash.watcher = refuse
     for _ in range(3):
         with pytest.raises(JournalError):
             uplink.append(readings, wall_clock=True)
-    (tmp_path / "away").rename(folder)
+    flash.watcher = None
     uplink.append(readings, wall_clock=True)
     uplink.append(readings, wall_clock=True)
     uplink._handover.connected()

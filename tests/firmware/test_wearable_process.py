@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from firmware.core.journal import Journal
 from firmware.core.mqtt import MqttClient
+from hardware.sim.chips.norflash import NorFlash
 from hardware.sim.wearable import ROOT
 from protocols import cursor, senml
 from protocols.custody import STORE, Receiver, incarnation_of
@@ -121,8 +123,7 @@ async def test_killed_and_started_again_every_pack_arrives_once(tmp_path: Path) 
             playing.silent = True
             await asyncio.sleep(4)
         before = len(playing.packs)
-        journalled = {path.name for path in (tmp_path / "state" / "journal").glob("*.seg")}
-        assert journalled
+        assert journal_of(tmp_path).epochs()
         playing.silent = False
         async with wearable(tmp_path, port):
             await playing.until(lambda: len(playing.epochs()) == 2)
@@ -176,17 +177,28 @@ async def test_dies_and_the_broker_says_so(tmp_path: Path) -> None:
         await playing.until(lambda: playing.births[-1]["state"] == "offline")
 
 
-async def gap_in(journal: Path) -> None:
-    while not list(journal.glob("*.gap")):  # noqa: ASYNC240 - another process writes it
-        await asyncio.sleep(0.1)
+def journal_of(directory: Path) -> Journal:
+    """What is in the device's flash."""
+    path = directory / "state" / "journal.flash"
+    sector_bytes = json.loads((directory / "state" / "board.json").read_text())["partitions"]["journal"]["sector_bytes"]
+    return Journal(NorFlash(path.stat().st_size // sector_bytes, sector_bytes=sector_bytes, image=path.read_bytes()))
+
+
+async def gap_in(directory: Path) -> None:
+    while True:
+        await asyncio.sleep(0.1)  # another process writes it
+        if (directory / "state" / "journal.flash").exists():
+            journal = journal_of(directory)
+            if any(journal.read(epoch, first)[0] is None for epoch, first, _ in journal.epochs()):
+                return
 
 
 async def test_a_full_journal_is_declared(tmp_path: Path) -> None:
-    """Two kilobytes hold some sixteen packs: before the gateway listens, the oldest have given way."""
+    """Four kilobytes hold less than twenty packs: before the gateway listens, the oldest have given way."""
     async with gateway(tmp_path) as (playing, port):
         playing.silent = True
-        async with wearable(tmp_path, port, "--journal-kb", "2"):
-            await asyncio.wait_for(gap_in(tmp_path / "state" / "journal"), 60)
+        async with wearable(tmp_path, port, "--journal-kb", "4"):
+            await asyncio.wait_for(gap_in(tmp_path), 60)
             playing.silent = False
             await playing.until(lambda: len(playing.packs) >= 16)
         for epoch, seqs in playing.epochs().items():

@@ -4,7 +4,7 @@ What is on the board comes from a JSON file whose path is in the environment var
 it from hardware/boards/*.toml):
 
     {"unique_id": "<hex>", "chips": [{"chip": "max30102", "bus": 0, "scl": 5, "sda": 4, "address": 87, "int_pin": 6,
-     "recording": "<path>"}]}
+     "recording": "<path>"}], "partitions": {"journal": {"path": "<path>", "sector_bytes": 4096}}}
 
 With `tick_ms` > 0 time is real and the board lives by an asyncio task; with 0 the test moves it by `advance`.
 """
@@ -54,6 +54,7 @@ class Board:
 
     def __init__(self, description: "dict[str, Any]", *, tick_ms: int = 5):
         self.unique_id = bytes.fromhex(description["unique_id"])
+        self.partitions: dict[str, dict[str, Any]] = description.get("partitions", {})
         self.lines: dict[int, _Line] = {}
         self._wiring = [(entry["bus"], entry["scl"], entry["sda"]) for entry in description["chips"]]
         self._recordings: list[Recording] = []
