@@ -13,7 +13,8 @@ from pydantic import BaseModel
 
 from hub import api, enrol_route, gateway_route, ingest_metrics, metrics, problems
 from hub.errors import SetupError
-from hub.page.live import install as install_page
+from hub.page import custody, live
+from hub.page.snapshot import Snapshots
 from hub.problems import ProblemError
 from hub.store.querying import Querying
 from hub.store.schema import prepare
@@ -59,7 +60,9 @@ def make_app(data: Path) -> FastAPI:
         """The hub's figures for Prometheus, those of ingest with them."""
         return Response(await metrics.exposition(store, data), media_type=CONTENT_TYPE)
 
-    install_page(store)
+    snapshots = Snapshots(store, data)
+    live.install(store, snapshots)
+    custody.install(store, snapshots)
     ui.run_with(app, title="Kerb", favicon=_ICON, dark=None, show_welcome_message=False, tailwind=False)
     return app
 

@@ -1,1 +1,1 @@
-"""The live page: every thing with its last values, and a chart of one stream."""
+"""The pages: every thing with its last values and a chart (live), and where every reading is (custody)."""

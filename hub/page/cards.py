@@ -102,14 +102,16 @@ class Cards:
         for thing in snapshot.things:
             self._cards[thing.id].show(thing, list(snapshot.streams.get(thing.id, [])), snapshot)
 
-    async def choose_first(self, snapshot: Snapshot) -> None:
-        """Choose the first vital there is, so that a wide screen has a chart from the start."""
-        for thing in snapshot.things:
-            for stream in snapshot.streams.get(thing.id, []):
-                if stream.metric in VITALS and stream.latest:
-                    self._mark((thing.id, stream.metric))
-                    await self._choose(thing, stream)
-                    return
+    async def choose_first(self, snapshot: Snapshot, wanted: str) -> None:
+        """Choose the stream that is wanted ("thing.metric"), else the first vital there is, so that a wide screen has a
+        chart from the start.
+        """
+        all_ = [(thing, stream) for thing in snapshot.things for stream in snapshot.streams.get(thing.id, [])]
+        found = [(thing, stream) for thing, stream in all_ if f"{thing.id}.{stream.metric}" == wanted]
+        found += [(thing, stream) for thing, stream in all_ if stream.metric in VITALS and stream.latest]
+        for thing, stream in found[:1]:
+            self._mark((thing.id, stream.metric))
+            await self._choose(thing, stream)
 
     def unmark(self) -> None:
         """No stream is shown in the chart any more."""

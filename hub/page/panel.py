@@ -9,6 +9,7 @@ from nicegui import ui
 
 from hub.page import chart
 from hub.page.numbers import number, shown
+from hub.page.ranges import Ranges
 from hub.page.snapshot import Snapshot
 from hub.page.texts import decimals, unit_text, word
 from hub.store.querying import Querying, StreamNow, ThingNow
@@ -27,7 +28,6 @@ class Panel:
         self._language = language
         self._thing: ThingNow | None = None
         self._stream: StreamNow | None = None
-        self._range = "15m"
         self._interval_ms = 0.0
         self._drawn_at = 0.0
         self._on_close: Callable[[], None] = lambda: None
@@ -42,12 +42,11 @@ class Panel:
                 close.props(f'type=button aria-label="{word("close", language)}"').on("click", self._close)
                 with close:
                     ui.icon("close")
-            with ui.element("div").classes("ranges"):
-                self._buttons = {name: self._range_button(name) for name in chart.RANGES}
+            self._ranges = Ranges(chart.RANGES, "15m", language, self._draw)
             self._chart = ui.echart({"series": []}).classes("chart")
             self._empty = ui.label(word("no_numbers", language)).classes("no-numbers")
             with ui.element("div").classes("summary"):
-                self._summary = {key: self._figure(key) for key in ("min", "mean", "max")}
+                self._summary = {key: self._figure(key) for key in ("least", "mean", "greatest")}
 
     def on_close(self, callback: Callable[[], None]) -> None:
         """Whom to tell when a person closes the chart."""
@@ -72,7 +71,7 @@ class Panel:
         self._stream = found
         self._interval_ms = snapshot.intervals_ms.get(found.id, 0)
         self._show_now()
-        if time.monotonic() - self._drawn_at >= _EVERY_S[self._range]:
+        if time.monotonic() - self._drawn_at >= _EVERY_S[self._ranges.now]:
             await self._draw()
 
     async def _draw(self) -> None:
@@ -80,7 +79,7 @@ class Panel:
         if thing is None or stream is None:
             return
         self._drawn_at = time.monotonic()
-        span_ms, step_ms = chart.RANGES[self._range]
+        span_ms, step_ms = chart.RANGES[self._ranges.now]
         end = now_ms()
         try:
             steps = await asyncio.to_thread(self._store.steps, stream.id, end - span_ms, end + 1, step_ms)
@@ -98,7 +97,7 @@ class Panel:
                 places=decimals(stream.metric, stream.unit),
                 language=self._language,
                 now_ms=end,
-                range_name=self._range,
+                range_name=self._ranges.now,
                 interval_ms=self._interval_ms,
             )
         )
@@ -113,22 +112,8 @@ class Panel:
     def _show_summary(self, steps: list[Step], places: int | None) -> None:
         found = chart.summary(steps)
         self._empty.set_visibility(found is None)
-        for key, value in zip(("min", "mean", "max"), found or (None, None, None), strict=True):
+        for key, value in zip(("least", "mean", "greatest"), found or (None, None, None), strict=True):
             self._summary[key].text = "–" if value is None else number(value, places)
-
-    def _range_button(self, name: str) -> ui.element:
-        button = ui.element("button").classes("range")
-        button.props(f"type=button data-range={name} aria-pressed={'true' if name == self._range else 'false'}")
-        with button:
-            ui.label(word(f"range_{name}", self._language))
-
-        async def chosen() -> None:
-            self._range = name
-            for other, one in self._buttons.items():
-                one.props(f"aria-pressed={'true' if other == name else 'false'}")
-            await self._draw()
-
-        return button.on("click", chosen)
 
     def _figure(self, key: str) -> ui.label:
         with ui.element("div").classes("summary-figure"):

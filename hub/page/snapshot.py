@@ -5,7 +5,10 @@ import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from hub import ingest_metrics
+from hub.store.accounts import Account
 from hub.store.querying import Custody, GatewayNow, Querying, StreamNow, ThingNow
 
 _FRESH_S = 0.8
@@ -21,14 +24,17 @@ class Snapshot:
     streams: Mapping[str, Sequence[StreamNow]]  # by thing
     intervals_ms: Mapping[int, float]  # by stream
     custody: Sequence[Custody]
+    accounts: Sequence[Account]
     stored: int  # readings
+    failure: str  # why nothing can be stored, empty if it can
 
 
 class Snapshots:
     """Gives the newest snapshot, and reads the store again if that one is too old."""
 
-    def __init__(self, store: Querying):
+    def __init__(self, store: Querying, data: Path):
         self._store = store
+        self._data = data
         self._lock = asyncio.Lock()
         self._last: Snapshot | None = None
         self._read_at = 0.0
@@ -40,11 +46,12 @@ class Snapshots:
         """The present snapshot, or None while the store cannot be read."""
         async with self._lock:
             if time.monotonic() - self._read_at > _FRESH_S:
-                self._last = await asyncio.to_thread(self._read)
+                ingest = await ingest_metrics.ask(self._data)
+                self._last = await asyncio.to_thread(self._read, ingest.failure)
                 self._read_at = time.monotonic()
             return self._last
 
-    def _read(self) -> Snapshot | None:
+    def _read(self, failure: str) -> Snapshot | None:
         try:
             if time.monotonic() - self._slow_at > _SLOW_S:
                 self._intervals, self._custody = self._store.intervals_ms(), self._store.custody()
@@ -53,6 +60,9 @@ class Snapshots:
             for stream in self._store.streams():
                 streams.setdefault(stream.thing, []).append(stream)
             gateways, things, stored = self._store.gateways(), self._store.things(), self._store.stored()
-            return Snapshot(gateways, things, streams, self._intervals, self._custody, stored)
+            accounts = self._store.accounts()
+            return Snapshot(
+                gateways, things, streams, self._intervals, self._custody, accounts, stored, failure=failure
+            )
         except sqlite3.OperationalError:
             return None  # the page says so

@@ -109,6 +109,16 @@ def start_hub(data: Path, port: int, mqtt_port: int) -> "subprocess.Popen[bytes]
     raise AssertionError(f"the hub did not come up; exit code {process.returncode}")
 
 
+def processes(*words: str) -> list[int]:
+    """The ids of those whose command lines have these words in a row."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):  # it may end as we look
+            if entry.name.isdigit() and "\0".join(words).encode() + b"\0" in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+    return found
+
+
 def end_hub(process: "subprocess.Popen[bytes]") -> None:
     """End it in order; what does not end is killed."""
     process.terminate()

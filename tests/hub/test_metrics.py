@@ -20,7 +20,7 @@ from runtime import metrics
 from runtime.metrics import Metric
 from runtime.mqtt import Message
 from runtime.process import free_port
-from tests.hub.conftest import RunningHub, end_hub, start_hub
+from tests.hub.conftest import RunningHub, end_hub, processes, start_hub
 from tests.hub.gateway import ID, birth
 
 
@@ -113,11 +113,7 @@ def test_health_says_when_ingest_is_away(tmp_path: Path) -> None:
     port = free_port()
     process = start_hub(tmp_path / "hub", port, free_port())
     try:
-        ingest = next(
-            int(entry.name)
-            for entry in Path("/proc").iterdir()
-            if entry.name.isdigit() and f"hub\0ingest\0--data\0{tmp_path}" in (entry / "cmdline").read_text()
-        )
+        (ingest,) = processes("hub", "ingest", "--data", str(tmp_path / "hub"))
         os.kill(ingest, signal.SIGSTOP)
         answer = httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=10)
         assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")

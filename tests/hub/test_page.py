@@ -1,6 +1,8 @@
 """The live page in Debian's Chromium: what a person sees, in two languages, on a desk and on a phone."""
 
+import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -8,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.hub.conftest import RunningHub
+from tests.hub.conftest import RunningHub, processes
 from tests.hub.gateway import MODELS
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -149,3 +151,70 @@ def test_dark_by_the_persons_system_and_by_the_switch(chromium: Browser, running
         visit.page.wait_for_selector("body:not(.body--dark) .card")
         assert sum(map(int, re.findall(r"\d+", dark)[:3])) < 150
         assert sum(map(int, re.findall(r"\d+", visit.page.evaluate(ground))[:3])) > 600
+
+
+def test_the_chosen_stream_outlives_a_change_of_the_language(chromium: Browser, running_hub: RunningHub) -> None:
+    with Visit(chromium, running_hub.url, width=390) as visit:
+        visit.page.click('[data-stream="meter-1.active_power"]')
+        visit.page.wait_for_url("**/?stream=meter-1.active_power")
+        visit.page.click(".close")
+        visit.page.wait_for_url(running_hub.url + "/")
+        visit.page.click('[data-stream="meter-1.active_power"]')
+        visit.page.click(".language")
+        expect(visit.page.locator(".panel .name")).to_have_text("有功功率")
+        expect(visit.page.locator(".panel")).to_be_visible()
+
+
+def test_custody_shows_the_equation_of_a_gateway(chromium: Browser, running_hub: RunningHub) -> None:
+    with Visit(chromium, running_hub.url + "/custody") as visit:
+        card = visit.page.locator('[data-gateway="block-1"]')
+        assert [term.inner_text().split("\n") for term in card.locator(".term:visible").all()] == [
+            ["490", "read"], ["360", "stored"], ["121", "suppressed"], ["5", "buffered"], ["4", "declared lost"],
+        ]  # fmt: skip
+        assert card.locator(".verdict:visible").all_inner_texts() == ["Every reading is accounted for"]
+        label = "490 read = 360 stored + 121 suppressed + 5 buffered + 4 declared lost"
+        expect(card.locator(".bar")).to_have_attribute("aria-label", label)
+        widths = [part.bounding_box()["width"] for part in card.locator(".part:visible").all()]  # type: ignore[index]
+        assert widths[0] / widths[1] == pytest.approx(360 / 121, rel=0.1)
+        assert min(widths) >= 5  # what is little can be seen, too
+        assert card.locator(".fact-value").all_inner_texts()[:2] == ["1.5 min", "4.0 kB / 512 MB"]
+        expect(visit.page.locator(".panel .panel-now")).to_have_text("5")
+        assert visit.page.locator(".summary-value").all_inner_texts()[:2] == ["300", "1.5 min"]
+        assert visit.page.locator(".chart canvas").bounding_box()["height"] > 200  # type: ignore[index]
+        assert visit.errors == []
+        assert visit.hosts - {""} == {f"127.0.0.1:{running_hub.port}"}
+
+
+def test_custody_on_a_phone_and_in_chinese(chromium: Browser, running_hub: RunningHub) -> None:
+    with Visit(chromium, running_hub.url, width=390, language="zh-CN") as visit:
+        visit.page.click('a:has-text("去向")')
+        card = visit.page.locator('[data-gateway="block-1"]')
+        expect(card.locator(".verdict").first).to_have_text("每条读数都有着落")
+        assert card.locator(".term-name:visible").all_inner_texts() == [
+            "已读",
+            "已存",
+            "已抑制",
+            "缓存中",
+            "已声明丢失",
+        ]
+        assert not visit.scrolls_sideways()
+        assert not visit.page.locator(".panel").is_visible()  # nobody has asked for a chart
+        card.locator(".card-head").click()
+        expect(visit.page.locator(".panel")).to_be_visible()
+        visit.page.wait_for_url("**/custody?gateway=block-1")
+        assert not visit.scrolls_sideways()
+        visit.page.click(".close")
+        expect(visit.page.locator(".panel")).to_be_hidden()
+
+
+def test_every_page_says_that_nothing_is_stored(chromium: Browser, running_hub: RunningHub) -> None:
+    (ingest,) = processes("hub", "ingest", "--data", str(running_hub.data))
+    with Visit(chromium, running_hub.url + "/custody") as visit:
+        alarm = visit.page.locator(".alarm")
+        assert not alarm.is_visible()
+        os.kill(ingest, signal.SIGSTOP)
+        try:
+            expect(alarm).to_have_text("Nothing can be stored now: ingest does not answer", timeout=15_000)
+        finally:
+            os.kill(ingest, signal.SIGCONT)
+        expect(alarm).to_be_hidden(timeout=15_000)

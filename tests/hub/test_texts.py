@@ -2,14 +2,18 @@
 
 import pytest
 
-from hub.page import chart
-from hub.page.numbers import number, shown
+from hub.page import backlog, chart
+from hub.page.accounts import at_least, by_trouble
+from hub.page.numbers import number, shown, size, span
 from hub.page.texts import language_of, quality_text, unit_text, word
+from hub.store.accounts import Account, Backlog, Heard
 from hub.store.querying import Point, StreamNow
 from hub.store.readings import Stored
 from hub.store.steps import Step
 from hub.values import exact_text
 from protocols.reading import BAD_REFUSED, refused
+from protocols.status import Lane
+from tests.hub.gateway import status_of
 
 
 @pytest.mark.parametrize(
@@ -104,3 +108,61 @@ def test_silence_breaks_the_line() -> None:
 def test_the_summary_weighs_steps_by_their_counts() -> None:
     assert chart.summary([Step(0, 1, 2, 3, 2, 3), Step(5_000, 0, 10, 20, 10, 1)]) == (0, 4, 20)
     assert chart.summary([]) is None
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [(0, "< 1 s"), (52_300, "52 s"), (89_900, "90 s"), (90_000, "1.5 min"), (5_399_000, "90 min"), (5_400_000, "1.5 h"),
+     (172_799_000, "48 h"), (172_800_000, "2.0 d"), (30 * 86_400_000, "30 d")],
+)  # fmt: skip
+def test_spans_of_time(ms: float, text: str) -> None:
+    assert span(ms, "en") == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (4096, "4.0 kB"), (512 << 20, "512 MB"), (64 << 30, "64 GB")],
+)
+def test_sizes(count: int, text: str) -> None:
+    assert size(count) == text
+
+
+def made_account(
+    gateway: str, *, buffered: int = 0, missing: int = 0, online: bool = True, failure: str = ""
+) -> Account:
+    status = status_of(Lane({}, buffered, 1, 0), epoch=1, time_ms=10_000, failure=failure)
+    terms = {"read": 100, "suppressed": 0, "stored": 100, "declared_lost": 0, "twice": 0, "set_aside": 0}
+    heard = Heard(10_000, status, buffered, 10_000)
+    return Account(gateway, online, 0, **terms, buffered=buffered, missing=missing, heard=heard)
+
+
+def test_gateways_that_need_a_person_come_first() -> None:
+    accounts = [
+        made_account("a"),
+        made_account("b", buffered=5),
+        made_account("c", online=False),
+        made_account("d", failure="full"),
+        made_account("e", missing=1),
+        made_account("f", buffered=9),
+    ]
+    assert [account.gateway for account in by_trouble(accounts)] == ["e", "d", "c", "f", "b", "a"]
+
+
+def test_while_a_gateway_is_off_line_what_it_holds_is_the_least_and_grows_older() -> None:
+    online, away = made_account("a", buffered=5), made_account("a", buffered=5, online=False)
+    assert (at_least("5", online), at_least("5", away)) == ("5", "≥ 5")
+    assert (online.oldest_age_ms(70_000), away.oldest_age_ms(70_000)) == (10_000, 70_000)
+
+
+def test_the_backlog_breaks_where_nothing_was_heard() -> None:
+    rows = [Backlog(0, 5, 0), Backlog(60_000, 7, 0), Backlog(600_000, 9, 0)]
+    assert backlog.dots(rows, 60_000) == [[0, 5], [60_000, 7], [120_000, None], [600_000, 9]]
+
+
+def test_the_backlog_of_a_gateway_that_is_away_goes_on_dashed() -> None:
+    rows = [Backlog(0, 5, 0)]
+    drawn = {"buffered": 5, "heard_ms": 30_000, "language": "en", "now_ms": 90_000, "range_name": "1h"}
+    known, least = backlog.options(rows, online=False, **drawn)["series"]
+    assert (known["data"], least["data"]) == ([[0, 5]], [[30_000, 5], [90_000, 5]])
+    known, least = backlog.options(rows, online=True, **drawn)["series"]
+    assert (known["data"], least["data"]) == ([[0, 5], [90_000, 5]], [])

@@ -56,3 +56,18 @@ document.addEventListener("DOMContentLoaded", () => {
     notice[notice.length - 1].textContent = "正在重新连接…";
   }
 });
+
+// What is chosen stays in the address: so that it outlives a change of the language, and can be passed on.
+function keep(name, value) {
+  const address = new URL(location.href);
+  if (value) address.searchParams.set(name, value);
+  else address.searchParams.delete(name);
+  history.replaceState(history.state, "", address);
+}
+
+document.addEventListener("click", (event) => {
+  const chosen = event.target.closest("[data-stream], [data-gateway]");
+  if (chosen?.dataset.stream) keep("stream", chosen.dataset.stream);
+  else if (chosen) keep("gateway", chosen.dataset.gateway);
+  else if (event.target.closest(".close")) ["stream", "gateway"].forEach((name) => keep(name, ""));
+});
