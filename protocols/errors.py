@@ -37,3 +37,12 @@ class EncodeError(ProtocolError):
         super().__init__(subject + ": " + reason)
         self.subject = subject
         self.reason = reason
+
+
+class RuleError(ProtocolError):
+    """An alarm rule that cannot be used: `key` is the path of what is wrong ("rules.0.when.above"), `reason` why."""
+
+    def __init__(self, key: str, reason: str):
+        super().__init__(key + ": " + reason)
+        self.key = key
+        self.reason = reason

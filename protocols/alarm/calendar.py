@@ -1,0 +1,73 @@
+"""Times of day, weekdays and dates, reckoned with whole numbers: there is no datetime on a microcontroller."""
+
+from .keys import DAYS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    # (name of a time zone, Unix ms) -> how many seconds its clocks are ahead of UTC then
+    Offset = Callable[[str, int], int]
+
+DAY_S = 86_400
+# Clocks are set at whole or half hours of UTC: so often an answer about later times is looked at again.
+_RECHECK_MS = 1_800_000
+
+
+def utc(_zone: str, _time_ms: int) -> int:
+    """The offset of whoever knows no time zones."""
+    return 0
+
+
+def date_of(day: int) -> "tuple[int, int, int]":
+    """(year, month, day) of the day that is so many days after 1970-01-01, in the Gregorian calendar.
+
+    Years are counted from March, so that the day that some have more is their last one.
+    """
+    day += 719_468  # from 0000-03-01
+    era, day_of_era = divmod(day, 146_097)
+    year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
+    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    month_from_march = (5 * day_of_year + 2) // 153
+    month = month_from_march + 3 if month_from_march < 10 else month_from_march - 9
+    year = era * 400 + year_of_era + (1 if month <= 2 else 0)
+    return year, month, day_of_year - (153 * month_from_march + 2) // 5 + 1
+
+
+class Calendar:
+    """Whether a time is within what a condition's `calendar` says, and when that may change."""
+
+    def __init__(self, said: "Mapping[str, Any]", zone: str, offset: "Offset"):
+        self._start_s, self._end_s = said["between"]
+        self._days = [DAYS.index(day) for day in said["days"]]
+        self._dates = said["dates"]
+        self._not_dates = said["not_dates"]
+        self._zone = zone
+        self._offset = offset
+
+    def holds(self, time_ms: int) -> bool:
+        """Whether it is so at this time; hours past midnight belong to the day on which they began."""
+        day, second = divmod(time_ms // 1000 + self._offset(self._zone, time_ms), DAY_S)
+        if self._start_s < self._end_s:
+            if not self._start_s <= second < self._end_s:
+                return False
+        elif second < self._end_s:
+            day -= 1
+        elif second < self._start_s:
+            return False
+        if (day + 3) % 7 not in self._days:  # 1970-01-01 was a Thursday
+            return False
+        year, month, of_month = date_of(day)
+        forms = ((year, month, of_month), (0, month, of_month))
+        if self._dates and not any([form in self._dates for form in forms]):
+            return False
+        return not any([form in self._not_dates for form in forms])
+
+    def due(self, time_ms: int) -> int:
+        """The next time after this one at which to look again."""
+        offset_s = self._offset(self._zone, time_ms)
+        day, second = divmod(time_ms // 1000 + offset_s, DAY_S)
+        bounds = [bound for bound in (self._start_s, self._end_s, DAY_S) if bound > second]
+        bound_ms = (day * DAY_S + min(bounds) - offset_s) * 1000
+        return min(bound_ms, (time_ms // _RECHECK_MS + 1) * _RECHECK_MS)
