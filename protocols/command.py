@@ -126,7 +126,7 @@ def _object(subject: str, data: bytes) -> dict:  # type: ignore[type-arg]  # Mic
         raise DecodeError(subject, f"{len(data)} bytes are too many")
     try:
         message = json.loads(data)
-    except (ValueError, RecursionError):
+    except (ValueError, RuntimeError):  # RuntimeError: nested too deeply, on MicroPython too
         raise DecodeError(subject, "is not JSON") from None
     if not isinstance(message, dict):
         raise DecodeError(subject, "is not a JSON object")

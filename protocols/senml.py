@@ -149,7 +149,7 @@ def _records(data: bytes) -> "list[dict[str, Any]]":
         raise DecodeError("SenML pack", f"{len(data)} bytes are too many")
     try:
         records = json.loads(data.decode(), parse_float=_Digits, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RuntimeError) as error:  # RuntimeError: nested too deeply, on MicroPython too
         raise DecodeError("SenML pack", f"not JSON: {error}") from error
     if not isinstance(records, list) or not records or not all(isinstance(record, dict) for record in records):
         raise DecodeError("SenML pack", "not a list of records")

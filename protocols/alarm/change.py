@@ -93,7 +93,7 @@ def decode_change(thing: str, time_ms: int, text: str) -> "Change":
         raise DecodeError(_SUBJECT, f"{len(text)} characters are too many")
     try:
         item = json.loads(text)
-    except (ValueError, RecursionError):
+    except (ValueError, RuntimeError):  # RuntimeError: nested too deeply, on MicroPython too
         raise DecodeError(_SUBJECT, "is not JSON") from None
     if not isinstance(item, dict):
         raise DecodeError(_SUBJECT, "is not a JSON object")

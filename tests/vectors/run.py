@@ -20,7 +20,7 @@ import os
 import sys
 from collections import namedtuple
 
-from protocols import bthome, cbor, cursor, gatt, ieee11073, modbus, nmea, pack, senml, status
+from protocols import alarm, bthome, cbor, cursor, gatt, ieee11073, modbus, nmea, pack, senml, status
 from protocols.custody import Header, Receiver, Sender
 from protocols.errors import ChecksumError, DecodeError, ProtocolError
 from protocols.gatt import cgm, units
@@ -150,7 +150,46 @@ def _receiver(events, args):
     return given
 
 
+def _told(following):
+    """What follows from an event, in short."""
+    if isinstance(following, alarm.Escalation):
+        return ["tell", following.identity.onset_ms, following.step, list(following.to), following.time_ms]
+    told = [following.state, following.identity.onset_ms, following.number, following.time_ms, following.by]
+    return told + [following.metric] + ([] if following.value is None else [following.value])
+
+
+def _alarm(events, args):
+    """What follows from each event; "state" and "due" ask the machine. "restart": it goes on from its dump."""
+    machine = alarm.Machine(alarm.read_rule(args["rule"]), "t", offset=lambda zone, time: args.get("offset_s", 0))
+    now_ms = 0
+    found = []
+    for name, *values in events:
+        if name in ("take", "backfill"):
+            time_ms, metric, value, unit = values[:4]
+            given = _revived_reading([metric, value, unit] + (values[4:] or ["good"]) + [time_ms])
+            machine.take("t", given, max(now_ms, time_ms), backfill=name == "backfill")
+        elif name == "restart":
+            dumped = json.loads(json.dumps(machine.dump()))
+            machine = alarm.Machine(machine.rule, "t", offset=lambda zone, time: args.get("offset_s", 0))
+            machine.load(dumped)
+        elif name == "state":
+            found.append(machine.state)
+        elif name == "due":
+            found.append(machine.due_ms())
+        else:
+            now_ms = values[-1] if name in ("start", "settle") else now_ms
+            found += [_told(following) for following in getattr(machine, name)(*values) or ()]
+    return found
+
+
 CODECS = {
+    "alarm": Codec(_alarm, None, 0),
+    "alarm.rule": Codec(lambda document, args: [rule.id for rule in alarm.read_rules(document)], None, 0),
+    "alarm.change": Codec(
+        lambda text, args: list(alarm.decode_change("flat-12", 5, text)),
+        None,
+        1,
+    ),
     "cbor": Codec(_whole_item, lambda value, args: cbor.encode(value).hex(), 2),
     "cbor.decode": Codec(_whole_item, None, 2),
     "pack": Codec(lambda text, args: pack.decode_body(bytes.fromhex(text)), None, 2),
