@@ -11,6 +11,7 @@ from typing import Any
 
 START = 1_900_000_000  # 2030-03-17, a Sunday, 17:46:40 UTC
 AHEAD = 5
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Truth = bool | None
 
 
@@ -152,7 +153,7 @@ def _within(said: dict[str, Any], at: int) -> bool:
         named = {(day.year, day.month, day.day), (0, day.month, day.day)}
         if (
             day + start <= local < last
-            and "mon tue wed thu fri sat sun".split()[day.weekday()] in said["days"]
+            and DAYS[day.weekday()] in said["days"]
             and (not said["dates"] or named & set(said["dates"]))
             and not named & set(said["not_dates"])
         ):
@@ -236,7 +237,8 @@ def outcome(rule: Any, moments: Sequence[Moment]) -> list[tuple[Any, ...]]:
             alarm = None
         if not alarm:
             continue
-        wanted = "shelved" if shelf else "inhibited" if inhibited[place] else "acknowledged" if acknowledged else "active"
+        wanted = "acknowledged" if acknowledged else "active"
+        wanted = "shelved" if shelf else "inhibited" if inhibited[place] else wanted
         if wanted != state:
             enter(wanted, by, time)
             if wanted == "active":
