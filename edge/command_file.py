@@ -12,8 +12,10 @@ from protocols.command import FINAL, QUEUED, STARTED, Request, Result, check_ste
 
 migrations = sqlite_utils.Migrations("commands")
 
-# A command's key is forgotten this long after its expiry: told again, it would be refused as expired.
+# A command's key is forgotten this long after its expiry: told again, it would be refused as expired. One whose end the
+# hub has not heard is kept for longer, since the line may be down.
 _REMEMBERED_MS = 24 * 3_600_000
+_UNTOLD_MS = 90 * _REMEMBERED_MS
 
 
 class CommandFileError(EdgeError):
@@ -95,10 +97,11 @@ class CommandFile:
         self._connection.execute("UPDATE command SET told = 1 WHERE key = ?", (key,))
 
     def forget(self, now_ms: int) -> None:
-        """Forget what ended and has been expired for a day."""
+        """Forget what ended, has been expired for a day, and has been told; what is untold after 90 days."""
         self._connection.execute(
-            f"DELETE FROM command WHERE expires_ms < ? AND state NOT IN ('{QUEUED}', '{STARTED}')",
-            (now_ms - _REMEMBERED_MS,),
+            f"""DELETE FROM command WHERE state NOT IN ('{QUEUED}', '{STARTED}')
+            AND (expires_ms < ? AND told OR expires_ms < ?)""",
+            (now_ms - _REMEMBERED_MS, now_ms - _UNTOLD_MS),
         )
 
     def _step(self, key: str, state: str, reason: str = "", found: str = "null", time_ms: int = 0) -> None:

@@ -12,22 +12,22 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 from edge.config import Config
 from edge.metrics import exposition
 from edge.outbox import Outbox
-from edge.pipeline import Pipeline
+from edge.pipeline import Pipeline, ThingState
 from edge.supervisor import Supervisor
 from edge.uplink.base import UplinkState
 from hardware.catalogue import Metric
-from protocols.reading import Reading, quality_name, to_text
+from protocols.reading import GOOD, STALE, Reading, quality_name, to_text
 
 _TEXTS = {
     "en": {
         "read": "Read", "suppressed": "Suppressed",
         "buffered": "Buffered", "full": "The storage cannot be written", "uplink": "Uplink", "online": "online",
-        "offline": "offline", "waiting": "waiting",
+        "offline": "offline", "waiting": "waiting", "stale": "stale",
     },
     "zh": {
         "read": "已读", "suppressed": "已抑制",
         "buffered": "缓存中", "full": "存储无法写入", "uplink": "上行链路", "online": "在线",
-        "offline": "离线", "waiting": "等待中",
+        "offline": "离线", "waiting": "等待中", "stale": "已过时",
     },
 }  # fmt: skip
 
@@ -100,7 +100,7 @@ class Page:
                         "text": to_text(reading.value),
                         "state": _state(state.model.metrics.get(metric), reading),
                         "unit": reading.unit,
-                        "quality": quality_name(reading.quality),
+                        "quality": quality_name(quality_of(state, reading)),
                         "time_ms": reading.time_ms,
                     }
                     for metric, reading in state.latest().items()
@@ -162,6 +162,11 @@ def render(status: dict[str, Any], name: dict[str, str], languages: list[str]) -
     )
 
 
+def quality_of(state: ThingState, reading: Reading) -> int:
+    """What a device said last is stale once it is gone: the page goes on showing it."""
+    return STALE if state.state == "offline" and reading.quality == GOOD else reading.quality
+
+
 def _state(metric: Metric | None, reading: Reading) -> dict[str, str] | None:
     """The names of a value that is a state."""
     states = metric.states if metric and metric.states else {}
@@ -170,9 +175,11 @@ def _state(metric: Metric | None, reading: Reading) -> dict[str, str] | None:
 
 
 def _shown(last: dict[str, Any], languages: list[str]) -> str:
-    if last["state"]:
-        return " ".join(last["state"][language] for language in languages)
-    return str(last["text"] or last["quality"])
+    shown = " ".join(last["state"][language] for language in languages) if last["state"] else last["text"]
+    if not shown:
+        return str(last["quality"])
+    stale = last["quality"] == quality_name(STALE)
+    return f"{shown} ({' '.join(_TEXTS[language]['stale'] for language in languages)})" if stale else str(shown)
 
 
 def _failures(status: dict[str, Any], say: Callable[[str], str]) -> str:

@@ -86,8 +86,8 @@ def decode_request(data: bytes) -> "Request":
         if not isinstance(message.get(name), str) or not is_id(message[name]):
             raise DecodeError("command", f"{name} is not 1 to 64 of A-Z a-z 0-9 _ -")
     value = message.get("value")
-    if not (value is None or isinstance(value, (bool, int, float, str))):
-        raise DecodeError("command", "value is neither number nor text")
+    if not _is_value(value):
+        raise DecodeError("command", "value is neither text nor a number of 64 bits")
     expires_ms = message.get("expires_ms")
     if not isinstance(expires_ms, int) or isinstance(expires_ms, bool) or not 0 < expires_ms < _MAX_TIME_MS:
         raise DecodeError("command", "expires_ms is no time in Unix milliseconds")
@@ -116,9 +116,18 @@ def decode_result(data: bytes) -> "Result":
     if not isinstance(time_ms, int) or isinstance(time_ms, bool) or not 0 <= time_ms < _MAX_TIME_MS:
         raise DecodeError("result", "time_ms is no time in Unix milliseconds")
     value = message.get("value")
-    if not (value is None or isinstance(value, (bool, int, float, str))):
-        raise DecodeError("result", "value is neither number nor text")
+    if not _is_value(value):
+        raise DecodeError("result", "value is neither text nor a number of 64 bits")
     return Result(key, state, reason[:_MAX_REASON], value, time_ms)
+
+
+def _is_value(value: object) -> bool:
+    """Python's JSON reads NaN, infinities and integers of any length: no device can be told one of those."""
+    if isinstance(value, float):
+        return value - value == 0
+    if isinstance(value, int):
+        return abs(value) < 1 << 64
+    return value is None or isinstance(value, str)
 
 
 def _object(subject: str, data: bytes) -> dict:  # type: ignore[type-arg]  # MicroPython cannot subscript dict here

@@ -8,7 +8,7 @@ from edge.links.bleak_radio import Peer
 from hardware.catalogue import Command
 from protocols.errors import EncodeError
 from protocols.gatt.values import Integer, MedicalFloat
-from protocols.reading import GOOD, DecimalFraction, Value
+from protocols.reading import GOOD, DecimalFraction, Value, to_float, to_text
 
 CODECS: dict[str, Integer | MedicalFloat] = {
     "uint8": Integer(1),
@@ -53,7 +53,14 @@ async def act(peer: Peer, thing: str, command: Command, value: Value) -> Value:
         raise ActionFailed(thing, f"cannot be read back: {error.reason}") from error
     if len(found) != codec.size:
         raise ActionFailed(thing, f"gives {len(found)} bytes when read back, where {codec.size} were written")
-    return codec.decode(found)[0]
+    held, told = codec.decode(found)[0], codec.decode(data)[0]
+    if _number(held) != _number(told):  # 21.5 is 21.50
+        raise ActionFailed(thing, f"it was answered, but reads back as {to_text(held) or 'no number'}")
+    return held
+
+
+def _number(value: Value) -> float | None:
+    return to_float(value) if isinstance(value, (int, float, DecimalFraction)) else None
 
 
 def _exact(thing: str, value: Value) -> Value:

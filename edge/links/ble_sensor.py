@@ -68,6 +68,8 @@ class Sensor:
         self._counter: int | None = cursors.get((device.thing, key.counter_lane), {}).get(0) if key else None
         self._objects: tuple[bytes | None, int] = (None, 0)  # those taken last, and when
         self._spoke = asyncio.Event()
+        self._refusal = ""  # why its last advertisement was refused, if it was
+        self._understood = False  # whether any was not
         self._triggered = False
 
     def advertises(self, heard: Heard) -> None:
@@ -75,15 +77,20 @@ class Sensor:
         data = heard.data.get(bthome.SERVICE)
         if data is None:
             return
-        self._spoke.set()
         try:
             said = bthome.decode(data, self._key.unseal if self._key else None)
+            if said.counter is not None and self._counter is not None and said.counter < self._counter:
+                self._refuse("replayed_advertisements", f"counter {said.counter} after {self._counter}")
+                return
             if self._is_news(said):
                 self._take(said)
         except ChecksumError as error:
             self._refuse("checksum_errors", error)
         except DecodeError as error:
             self._refuse("decode_errors", error)
+        else:
+            self._refusal, self._understood = "", True
+            self._spoke.set()
 
     def cut_off(self, reason: str) -> None:
         """Note that there is no adapter to hear the sensor by."""
@@ -102,14 +109,14 @@ class Sensor:
                 async with asyncio.timeout(SILENT_S):
                     await self._spoke.wait()
             except TimeoutError:
-                if not self._triggered:
+                if self._refusal:
+                    self._condition.gone(f"what it says is refused: {self._refusal}")
+                elif not self._triggered:
                     self._condition.gone(f"silent for {SILENT_S / 3600:g} h")
 
     def _is_news(self, said: bthome.Advertisement) -> bool:
-        """Whether this was not heard before. A counter that goes back is somebody else's recording."""
-        if said.counter is not None and self._counter is not None and said.counter <= self._counter:
-            if said.counter < self._counter:
-                self._refuse("replayed_advertisements", f"counter {said.counter} after {self._counter}")
+        """Whether this was not heard before."""
+        if said.counter is not None and said.counter == self._counter:
             return False
         now = self._clock()
         before, before_ms = self._objects
@@ -134,5 +141,9 @@ class Sensor:
             self._condition.heard(readings)
 
     def _refuse(self, counter: str, reason: object) -> None:
+        """Count what is not the sensor's own or cannot be read: it is no sign of life."""
+        self._refusal = str(reason)
+        if not self._understood:
+            self._condition.gone(f"what it says is refused: {reason}")  # at once: it is being attached
         log.warning("%s: an advertisement is refused: %s", self.thing, reason)
         self._intake.count(counter, self.thing)

@@ -192,7 +192,8 @@ class Session:
         readings = declared(self._metrics, decoded, time_ms, mark)
         number = facts["sequence_number"].value if "sequence_number" in facts else None
         self._measurement = (number, data, time_ms, mark)
-        if number is None and not _dated(facts):
+        # Without number or date two measurements may be equal; but what is stored comes again and again.
+        if number is None and not _dated(facts) and not self._ble.records:
             if readings:
                 self._condition.heard(readings)
         elif self._take_record(readings, data, number) and isinstance(number, int):

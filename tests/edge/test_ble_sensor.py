@@ -1,5 +1,6 @@
 """Sensors that only advertise: BTHome, plain and encrypted, by way of the radio and of the link's own entrance."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -151,6 +152,9 @@ def test_what_is_encrypted_without_a_key_here_is_refused():
     desk = Desk()
     desk.hear(sealed(1, [T215]))
     assert desk.told.counts["decode_errors", "room"] == 1
+    [(_, state, reason)] = desk.told.states
+    assert state == "offline"
+    assert "there is no key" in reason
 
 
 def test_a_value_beyond_the_models_range_is_bad():
@@ -173,6 +177,8 @@ def test_unknown_objects_are_counted_and_what_came_before_is_taken():
 def test_any_bytes_are_taken_or_counted(data: bytes, keyed: bool):
     desk = Desk(KEY if keyed else None)
     desk.hear(data)
+    counted = desk.told.counts["decode_errors", "room"] + desk.told.counts["checksum_errors", "room"]
+    assert counted == (desk.told.states_of("room") != ["online"])
     for _, each in desk.told.readings:
         if each.metric in ("humidity", "battery_level"):
             assert each.value is None or 0 <= each.value <= 100
@@ -191,6 +197,20 @@ async def test_a_sensor_takes_no_commands():
     command = Command.model_validate({"name": {"en": "a", "zh": "a"}, "characteristic": 0x2A56})
     with pytest.raises(ActionRefused, match="only advertises"):
         await Desk().sensor.act(command, 1)
+
+
+async def test_a_sensor_of_which_all_is_refused_is_offline_with_the_reason(monkeypatch: pytest.MonkeyPatch):
+    """As after a change of its battery, when it counts from the beginning: it needs a new key."""
+    monkeypatch.setattr("edge.links.ble_sensor.SILENT_S", 0.1)
+    desk = Desk(KEY)
+    desk.hear(sealed(10, [T215]))
+    async with running(desk.sensor.run(cast(Any, SimpleNamespace()))):
+        while "offline" not in desk.told.states_of("room"):
+            desk.hear(sealed(1, [T216]))
+            await asyncio.sleep(0.02)
+        assert desk.told.states[-1] == ("room", "offline", "what it says is refused: counter 1 after 10")
+        desk.hear(sealed(11, [T216]))
+        assert desk.told.states_of("room")[-1] == "online"
 
 
 async def test_a_sensor_that_sends_by_the_clock_is_missed(monkeypatch: pytest.MonkeyPatch):

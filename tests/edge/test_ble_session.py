@@ -122,6 +122,7 @@ class Settable(FixedOximeter):
     """An oximeter with a level that can be set up to 100; the rest is refused."""
 
     level = b"\x00"
+    step = 1  # to which it rounds
     writes = 0
     answers = True
 
@@ -130,7 +131,7 @@ class Settable(FixedOximeter):
             self.writes += 1
             if value[0] > 100:
                 raise ATT_Error(0x80, "out of range")
-            self.level = value
+            self.level = bytes([value[0] // self.step * self.step])
 
         def read(_connection: Connection) -> bytes:
             return self.level if self.answers else self.level * 3
@@ -172,6 +173,10 @@ async def test_a_command_writes_once_and_reads_back(room: Room):
         assert device.writes == 4  # what does not fit is not even tried
         with pytest.raises(ActionRefused, match="2AFA"):
             await link.act("oximeter", command(characteristic=0x2AFA), 1)
+        device.step = 10
+        assert await link.act("oximeter", command(), 30) == 30
+        with pytest.raises(ActionFailed, match="reads back as 40"):
+            await link.act("oximeter", command(), 42)
         device.answers = False
         with pytest.raises(ActionFailed, match="3 bytes"):
             await link.act("oximeter", command(), 1)

@@ -196,15 +196,23 @@ async def test_ended_commands_are_forgotten_a_day_after_their_expiry_and_then_re
     tmp_path: Path,
 ) -> None:
     lamp, clock = Lamp(), Clock()
-    old = request()
+    old, untold = request(), request("untold", 60)
+    day_ms = 24 * 3_600_000
     async with running(tmp_path, lamp, clock) as commands:
         await commands.submit(old)
-    clock.ms += 1000 + 24 * 3_600_000 + 1
+        await commands.submit(untold)
+        await commands.tell(old.key)
+    clock.ms += 1000 + day_ms + 1
+    async with running(tmp_path, lamp, clock) as commands:
+        while (again := await commands.submit(old)).state == DONE:
+            await asyncio.sleep(0.01)
+        assert again.state == EXPIRED
+        assert untold.key in [result.key for result in await commands.untold()], "the hub may yet ask"
+    clock.ms += 90 * day_ms
     async with running(tmp_path, lamp, clock) as commands:
         while await commands.untold():
             await asyncio.sleep(0.01)
-        assert (await commands.submit(old)).state == EXPIRED
-    assert lamp.acted == [50]
+    assert lamp.acted == [50, 60]
 
 
 class _PowerCut(BaseException):

@@ -3,7 +3,10 @@
 import re
 
 from edge.metrics import exposition
-from edge.page import render
+from edge.page import quality_of, render
+from edge.pipeline import ThingState
+from hardware.catalogue import catalogue
+from protocols.reading import GOOD, STALE, UNCERTAIN, reading
 
 STATUS = {
     "gateway": "gw-1",
@@ -32,6 +35,14 @@ STATUS = {
                     "state": None,
                     "unit": "A",
                     "quality": "bad: timeout",
+                    "time_ms": 0,
+                },
+                "frequency": {
+                    "name": {"en": "Frequency", "zh": "频率"},
+                    "text": "50.01",
+                    "state": None,
+                    "unit": "Hz",
+                    "quality": "stale",
                     "time_ms": 0,
                 },
                 "relay": {
@@ -63,6 +74,17 @@ def test_the_page_in_each_language_and_in_both():
         assert text in chinese
         assert text in both
     assert "电" not in english
+    assert "50.01 (stale) Hz" in english
+    assert "50.01 (已过时) Hz" in chinese
+
+
+def test_what_a_device_said_last_is_stale_once_it_is_gone():
+    oximeter = ThingState(catalogue()["nonin-3230"])
+    pulse, doubtful = reading("pulse_rate", 71, "/min"), reading("pulse_rate", 71, "/min", UNCERTAIN)
+    for state, quality in (("waiting", GOOD), ("online", GOOD), ("offline", STALE)):
+        oximeter.state = state
+        assert quality_of(oximeter, pulse) == quality
+        assert quality_of(oximeter, doubtful) == UNCERTAIN
 
 
 def test_a_storage_that_fails_is_told_first():

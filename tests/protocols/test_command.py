@@ -24,7 +24,13 @@ from protocols.command import (
 from protocols.errors import DecodeError
 
 ids = st.text("ABCxyz019_-", min_size=1, max_size=64)
-values = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=50)
+values = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=50)
+)
 times = st.integers(1, 2**53 - 1)
 
 
@@ -58,6 +64,10 @@ GOOD = b'{"key": "k", "thing": "t", "command": "c", "value": 1, "expires_ms": 5}
         (b'"c"', b"null"),
         (b'"value": 1', b'"value": [1]'),
         (b'"value": 1', b'"value": {}'),
+        (b'"value": 1', b'"value": NaN'),
+        (b'"value": 1', b'"value": -Infinity'),
+        (b'"value": 1', b'"value": 1e999'),
+        (b'"value": 1', b'"value": 18446744073709551616'),
         (b": 5", b": 0"),
         (b": 5", b": true"),
         (b": 5", b": 5.0"),
