@@ -69,7 +69,7 @@ def series(signal: Signal, random: Random, times: Array) -> Series:
 def _changed(numbers: Array, deadband: float) -> Array:
     """Which differ by more than the deadband from the last one that was told, or were not told for 60 measurements."""
     kept = np.ones(len(numbers), bool)
-    if deadband <= 0:
+    if deadband <= 0 or not len(numbers):
         return kept
     told, silent = numbers[0], 0
     for place, number in enumerate(numbers[1:].tolist(), 1):
