@@ -71,6 +71,7 @@ def _run(data: Path, words: list[str], before: filling.Filled, broker: int) -> d
         ingest = rig.start(stack, "hub", "ingest", "--data", str(data), "--mqtt-port", words[0], output=None)
         load = rig.start(stack, "bench.parts.home_load", str(data), *words, output=subprocess.PIPE)
         assert load.stdout
+        stack.enter_context(load.stdout)
         if load.stdout.readline() != "ready\n":
             raise SystemExit("the load does not start")
         pids = {"ingest": ingest.pid, "broker": broker}

@@ -18,12 +18,12 @@ ON CONFLICT DO UPDATE SET gateway = excluded.gateway, kind = excluded.kind, mode
 WHERE excluded.born_ms >= born_ms OR excluded.gateway = gateway
 """
 _STREAM = """
-INSERT INTO stream (thing, metric, unit, name_en, name_zh, states, position, announced_ms)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO stream (thing, metric, unit, name_en, name_zh, states, position, current) VALUES (?, ?, ?, ?, ?, ?, ?, 1)
 ON CONFLICT DO UPDATE SET name_en = excluded.name_en, name_zh = excluded.name_zh, states = excluded.states,
-    position = excluded.position, announced_ms = excluded.announced_ms
+    position = excluded.position, current = 1
 RETURNING id
 """
+_REPLACED = "UPDATE stream SET current = 0 WHERE thing = ? AND metric = ? AND id != ?"
 _ALIAS = "INSERT OR IGNORE INTO alias (gateway, incarnation, alias, stream) VALUES (?, ?, ?, ?)"
 
 
@@ -77,9 +77,10 @@ class Registry:
             names = (t.kind, t.model, t.maker, t.name.en, t.name.zh)
             self._db.execute(_THING, (t.id, birth.gateway, *names, t.state, t.reason, place, birth.time_ms))
         for place, s in enumerate(birth.streams):
-            states = json.dumps({code: each.model_dump() for code, each in s.states.items()}, ensure_ascii=False)
-            named = (s.name.en, s.name.zh, states, place, now_ms)
+            states = {code: each.model_dump() for code, each in s.states.items()}
+            named = (s.name.en, s.name.zh, json.dumps(states, ensure_ascii=False) if states else "", place)
             (stream,) = self._db.execute(_STREAM, (s.thing, s.metric, s.unit, *named)).fetchone()
+            self._db.execute(_REPLACED, (s.thing, s.metric, stream))
             known[s.alias] = stream
             self._db.execute(_ALIAS, (*key, s.alias, stream))
 
