@@ -22,26 +22,24 @@ _SECONDLY = [signal for signal in SIGNALS if signal.cadence_ms == 1000 and not s
 
 
 class Filled(NamedTuple):
-    """readings: how many. streams: the ids of those that have one each second. day_ms: when their last whole day began.
-    latest: how many streams there are.
-    """
+    """readings: how many. streams: the ids of those that have one each second. day_ms: when their last day began."""
 
     readings: int
     streams: list[int]
     day_ms: int
-    latest: int
 
 
-NOTHING = Filled(0, [], 0, 0)
+NOTHING = Filled(0, [], 0)
 
 
-def fill(data: Path, readings: int, *, days: int = 1, slow: int = 0) -> Filled:
+def fill(data: Path, readings: int, *, days: int = 1, streams: int = 0) -> Filled:
     """Write about so many readings of so many days, the last of which was yesterday.
 
-    Most are of streams with a reading each second; beside them are `slow` streams, with one each half an hour.
+    Most are of streams with a reading each second; all others up to `streams` have one each half an hour.
     """
     first_day = time.time_ns() // 1_000_000 // DAY_MS - days
-    fast = max(1, round((readings / days - slow * DAY_MS / 1000 / _FEW) / (DAY_MS / 1000)))
+    fast = max(1, round((readings / days - streams * DAY_MS / 1000 / _FEW) / (DAY_MS / 1000)))
+    slow = max(0, streams - fast)
     writer = Writer(data)
     try:
         with writer.transaction():
@@ -61,7 +59,7 @@ def fill(data: Path, readings: int, *, days: int = 1, slow: int = 0) -> Filled:
             writer.seal_all()
     finally:
         writer.close()
-    return Filled(count, list(range(1, fast + 1)), (first_day + days - 1) * DAY_MS, fast + slow)
+    return Filled(count, list(range(1, fast + 1)), (first_day + days - 1) * DAY_MS)
 
 
 def _birth(streams: int) -> Birth:
