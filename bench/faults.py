@@ -19,6 +19,7 @@ from bench.parts.campaign import say
 # kind -> its module in bench.parts.faults, what `--count` counts, and how many are a full campaign
 KINDS = {
     "kill": ("kill", "kills", 1000),
+    "network": ("network", "faults of the line", 300),
 }
 
 

@@ -30,6 +30,17 @@ class EnrolError(EdgeError):
     """The gateway cannot be enrolled as asked."""
 
 
+class IdentityRefused(EdgeError):
+    """The hub knows another gateway that has our identity, `gateway`, and was there before us."""
+
+    def __init__(self, gateway: str):
+        super().__init__(
+            f"the hub refuses us: another gateway is {gateway}, too, and was there before;"
+            " enrol one of the two anew, by an id of its own"
+        )
+        self.gateway = gateway
+
+
 class ActionRefused(EdgeError):
     """A command to a device was not carried out, and nothing of it was: `thing` and `reason`."""
 

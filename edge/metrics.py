@@ -20,6 +20,7 @@ _UPLINK = {
     "sessions": ("counter", "Connections made"),
     "packs_sent": ("counter", "Packs sent, repetitions included"),
     "backfill_sent": ("counter", "Packs of former epochs sent, repetitions included"),
+    "refusals": ("counter", "Times that the hub refused us, since another gateway has our identity"),
 }
 
 

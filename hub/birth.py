@@ -57,6 +57,7 @@ class Birth(_Message):
     state: Literal["online"]
     gateway: Id
     incarnation: int = Field(gt=0, lt=1 << INCARNATION_BITS)
+    instance: Id  # drawn anew at each start of its program
     name: Name
     time_ms: int = Field(ge=0, lt=1 << 53)
     things: tuple[Thing, ...] = Field(max_length=2_000)

@@ -10,7 +10,8 @@ from typing import Protocol
 
 from hub import birth as births
 from hub.errors import BirthError, UnknownAliasError
-from protocols import cursor, pack, status, topics
+from hub.identities import Identities
+from protocols import cursor, pack, refusal, status, topics
 from protocols.custody import STORE, Header, Receiver
 from protocols.deflated import inflate, inflate_json
 from protocols.errors import DecodeError, ProtocolError
@@ -58,6 +59,7 @@ class Intake:
         self._writer = writer
         self._session = session
         self._receivers: dict[tuple[str, str], Receiver] = {}
+        self._identities = Identities()
         self._births: dict[str, bytes] = {}  # the last one taken, so that a repeated one costs nothing
         for sender, stored in writer.cursors().items():
             self._receiver(sender).restore(stored)
@@ -90,8 +92,9 @@ class Intake:
         for sender, headers in touched.items():
             for header in headers:
                 self._receivers[sender].stored(header)
-        answer.publish = self._cursors(touched)
-        self._told.update(answer.publish)
+        cursors = self._cursors(touched)
+        self._told.update(cursors)
+        answer.publish.update(cursors)
         return answer
 
     def _take_one(
@@ -101,7 +104,7 @@ class Intake:
             topic = topics.parse(message.topic)
             if topic.kind == "birth":
                 if taken.get(topic.sender, self._births.get(topic.sender)) != message.payload:
-                    self._take_birth(topic.sender, message.payload)
+                    self._take_birth(topic.sender, message, answer)
                     taken[topic.sender] = message.payload
                     for lane in topics.LANES:  # so that a new gateway learns at once whom it speaks to
                         self._receiver((topic.sender, lane))
@@ -120,13 +123,22 @@ class Intake:
             self._writer.count("malformed")
             logger.warning("%s: refused %d bytes: %s", message.topic[:200], len(message.payload), error)
 
-    def _take_birth(self, gateway: str, payload: bytes) -> None:
-        birth = births.parse(gateway, payload)
+    def _take_birth(self, gateway: str, message: Message, answer: Answer) -> None:
+        birth = births.parse(gateway, message.payload)
         if isinstance(birth, births.Birth):
             self._writer.write_birth(birth)
+            self._identify(gateway, birth.instance, answer, retained=message.retained)
         else:
             self._writer.write_death(gateway)
         self._writer.count("births")
+
+    def _identify(self, gateway: str, instance: str, answer: Answer, *, retained: bool) -> None:
+        if retained:
+            self._identities.found(gateway, instance)
+        elif refused := self._identities.born(gateway, instance):
+            logger.error("%s is there more than once: %s stays, %s refused", gateway, instance, ", ".join(refused))
+            self._writer.count("instances_refused", len(refused))
+            answer.publish[topics.refused(topics.GATEWAY, gateway)] = refusal.encode(refused)
 
     def _take_status(self, gateway: str, message: Message) -> None:
         payload = inflate_json(message.payload, max_bytes=status.MAX_BYTES)
@@ -139,23 +151,16 @@ class Intake:
             raise DecodeError("pack", f"{len(payload)} bytes are too many")
         header, end = pack.decode_header(payload)
         gateway, lane = sender
-        receiver = self._receiver(sender)
-        skipped = receiver.skipped(header)
-        verdict = receiver.offer(header)
-        if verdict != STORE:  # a storm of repeated packs must not cost what their bodies would
-            self._writer.count(f"packs_{verdict}")
-            return []
         body, reason = self._read_body(payload[end:])
         if body is not None:
-            try:
-                self._writer.check_pack(gateway, header, body)
-            except UnknownAliasError:
-                receiver.withdraw(header)
-                raise
-        self._writer.count("packs_store")
-        if skipped:
+            self._writer.check_pack(gateway, header, body)
+        if skipped := self._receiver(sender).skipped(header):
             logger.error("%s/%s passes over %d packs that never came here", gateway, lane, skipped)
             self._writer.count("packs_skipped", skipped)
+        verdict = self._receiver(sender).offer(header)
+        self._writer.count(f"packs_{verdict}")
+        if verdict != STORE:
+            return []
         if body is not None:
             self._writer.write_pack(gateway, lane, header, body)
         else:

@@ -25,7 +25,7 @@ def decode(data: bytes) -> tuple[str, dict[int, int]]:
         message = json.loads(data)
         session = message["session"]
         stored = {int(epoch): seq for epoch, seq in message["epochs"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:  # RuntimeError: nested too deeply
         raise DecodeError("cursor", f"not a cursor message: {error}") from None
     if not isinstance(session, str):
         raise DecodeError("cursor", "the session is not text")

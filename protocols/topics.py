@@ -27,7 +27,7 @@ LANES = (URGENT, BULK)
 
 _ID_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 _KINDS_WITH_LANE = ("up", "cursor")
-_KINDS = ("birth", "status", "cmd", "result") + _KINDS_WITH_LANE  # MicroPython cannot unpack into a tuple
+_KINDS = ("birth", "status", "cmd", "result", "refused") + _KINDS_WITH_LANE  # MicroPython cannot unpack into a tuple
 
 
 def is_id(text: str) -> bool:
@@ -63,6 +63,11 @@ def command(prefix: str, sender: str) -> str:
 def result(prefix: str, sender: str) -> str:
     """Where a sender says how commands ended."""
     return f"{prefix}/{sender}/result"
+
+
+def refused(prefix: str, sender: str) -> str:
+    """Where the hub says which gateways of this identity it refuses (retained)."""
+    return f"{prefix}/{sender}/refused"
 
 
 def parse(topic: str) -> "Topic":

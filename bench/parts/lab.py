@@ -5,8 +5,9 @@ import os
 import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from hardware.sim.block import GATEWAY, Block
+from hardware.sim.block import GATEWAY, Block, get_json
 from runtime.process import free_port
 
 _CONFIG = """\
@@ -52,6 +53,7 @@ class Lab(Block):
         self._links = links
         self._models = models or {}
         self._uplink = uplink or self.mqtt_port
+        self._pages: dict[str, int] = {}
 
     @property
     def hub_data(self) -> Path:
@@ -68,12 +70,18 @@ class Lab(Block):
         self._add("hub", ["hub", "run", "--data", str(self.hub_data), *ports])
         self.add_gateway("gateway", page=self.page_port)
 
-    def add_gateway(self, name: str, *, page: int) -> None:
-        """One more gateway of the same identity, with storage of its own: not started yet."""
+    def add_gateway(self, name: str, *, page: int = 0, links: str = "") -> None:
+        """One more gateway of the same identity, with storage in a folder of its name: not started yet."""
+        page = page or free_port()
+        self._pages[name] = page
         config = self.directory / f"{name}.toml"
         head = _CONFIG.format(gateway=GATEWAY, data=name, uplink=self._uplink, page=page)
-        config.write_text(head + self._links, encoding="utf-8")
+        config.write_text(head + (links or self._links), encoding="utf-8")
         self._add(name, ["edge", "run", str(config)])
+
+    def status(self, name: str = "gateway") -> Any:
+        """What the page of that gateway shows, or None while it does not answer."""
+        return get_json(f"http://127.0.0.1:{self._pages[name]}/status.json")
 
     def pid(self, name: str) -> int | None:
         """The process of a program, or of a part of one; None while there is none."""

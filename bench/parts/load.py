@@ -59,13 +59,14 @@ name = {{ en = "Count", zh = "计数" }}
 unit = "1"
 """
 _REGISTER = 'register = {{ table = "holding", address = {address}, type = "uint32" }}\n'
-_LINKS = """
+_NUMBERED = """
 [[links]]
 name = "numbered"
 kind = "mqtt"
 port = {broker}
 devices = [{devices}]
-
+"""
+_POLLED = """
 [[links]]
 name = "polled"
 kind = "modbus"
@@ -77,7 +78,7 @@ devices = [{{ thing = "{thing}", model = "lab-polled", address = "1" }}]
 
 
 class Load:
-    """All devices. `make_lab` makes a lab whose gateway knows them; `making` lets them make readings.
+    """All devices. `make_lab` makes a lab whose gateway knows them; `making` lets them make readings, if not `paused`.
 
     device_port: where the devices find the gateway's broker, if not at the broker's own port.
     """
@@ -90,16 +91,34 @@ class Load:
             for number, (thing, (_, lane)) in enumerate(_DEVICES.items(), 1)
         ]
         self.meter = _Meter()
+        self._running = asyncio.Event()
+        self._running.set()
 
     def make_lab(self, directory: Path, *, uplink: int = 0) -> Lab:
         """Hub and gateway in that folder, prepared but not started."""
-        entry = '{{ thing = "{}", model = "{}", password_file = "device.password" }}'
-        devices = ", ".join(entry.format(thing, model) for thing, (model, _) in _DEVICES.items())
-        links = _LINKS.format(broker=self.broker_port, devices=devices, meter=self.meter.port, thing=_METER)
+        links = self.links(self.broker_port) + _POLLED.format(meter=self.meter.port, thing=_METER)
         lab = Lab(directory, links=links, models=_models(), uplink=uplink)
         lab.prepare()
         (directory / "device.password").write_text(_PASSWORD, encoding="utf-8")
         return lab
+
+    @staticmethod
+    def links(broker_port: int) -> str:
+        """The link of the devices that can resend."""
+        entry = '{{ thing = "{}", model = "{}", password_file = "device.password" }}'
+        devices = ", ".join(entry.format(thing, model) for thing, (model, _) in _DEVICES.items())
+        return _NUMBERED.format(broker=broker_port, devices=devices)
+
+    @contextlib.asynccontextmanager
+    async def paused(self, lab: Lab, *, timeout_s: float) -> AsyncIterator[bool]:
+        """Within it no reading is made; False if what was made before has not arrived in time."""
+        self._running.clear()
+        self.meter.stopped = True
+        try:
+            yield await self.settled(lab, timeout_s=timeout_s)
+        finally:
+            self.meter.stopped = False
+            self._running.set()
 
     @contextlib.asynccontextmanager
     async def making(self) -> AsyncIterator[None]:
@@ -111,19 +130,21 @@ class Load:
         finally:
             task.cancel()
             server.close()
-            self.meter.stop()
+            self.meter.stopped = True
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
     async def _make(self) -> None:
-        started = time.monotonic()
-        made = 0
+        due = time.monotonic()
         while True:
+            if not self._running.is_set():
+                await self._running.wait()
+                due = time.monotonic()
             for device in self.devices:
                 device.check()
                 device.make(_PACK)
-            made += 1
-            await asyncio.sleep(max(0.0, started + made / _PACKS_PER_S - time.monotonic()))
+            due += 1 / _PACKS_PER_S
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def arrived(self, lab: Lab, *, timeout_s: float) -> bool:
         """Wait until the hub has all that devices which can resend have made by now; False if that takes too long."""
@@ -141,22 +162,23 @@ class Load:
             found = {each.thing: each.stored + each.suppressed + each.declared_lost for each in hub.custody()}
             return all(found.get(thing, 0) >= made for thing, made in wanted.items())
 
-        return await _until(there, timeout_s)
+        return await until(there, timeout_s)
 
     async def settled(self, lab: Lab, *, timeout_s: float) -> bool:
-        """After `making`: wait until nobody holds anything any more; False if that takes too long."""
+        """While no reading is made: wait until nobody holds anything any more; False if that takes too long."""
 
         def empty() -> bool:
-            status = lab.gateway()
+            status = lab.status()
             return status is not None and not any(thing["buffered"] for thing in status["things"].values())
 
         await asyncio.sleep(ACCEPT_S)
-        return await self.arrived(lab, timeout_s=timeout_s) and await _until(empty, timeout_s)
+        return await self.arrived(lab, timeout_s=timeout_s) and await until(empty, timeout_s)
 
     def accounts(self, lab: Lab) -> dict[str, Account]:
         """What became of every reading, by device. To be asked once it has settled."""
         custody = {each.thing: each for each in Querying(lab.hub_data).custody()}
-        status = lab.gateway() or {"things": {}}
+        things = (lab.status() or {"things": {}})["things"]
+        buffered = {thing: things.get(thing, {}).get("buffered", 0) for thing in (*_DEVICES, _METER)}
         found = {}
         for device in self.devices:
             known = custody[device.thing]
@@ -164,12 +186,12 @@ class Load:
                 range(1, device.made + 1),
                 _stored(lab, device.thing).get(device.METRIC, []),
                 suppressed=known.suppressed,
-                buffered=status["things"].get(device.thing, {}).get("buffered", 0),
+                buffered=buffered[device.thing],
                 declared_lost=known.declared_lost,
             )
         found[_METER] = Account()
         for stored in _stored(lab, _METER).values():
-            found[_METER] += ledger.judge(self.meter.made(stored), stored)
+            found[_METER] += ledger.judge(self.meter.made(stored), stored, buffered=buffered[_METER] // _REGISTERS)
         return found
 
 
@@ -181,7 +203,7 @@ class _Meter:
         self._served_s: list[float] = []  # of number 1, 2, 3 ...
         self._killed_s: list[float] = []
         self._connections: list[Connection] = []
-        self._stopped = False
+        self.stopped = False  # it does not answer
 
     def connect(self) -> Connection:
         """The server's side of one connection."""
@@ -194,10 +216,6 @@ class _Meter:
         for connection in self._connections:
             connection.abort()
         self._connections.clear()
-
-    def stop(self) -> None:
-        """Answer no more."""
-        self._stopped = True
 
     def made(self, stored: Collection[int]) -> list[int]:
         """The numbers that count: all but those that the gateway died with, before it need have accepted them."""
@@ -214,7 +232,7 @@ class _Meter:
 
     def fault(self) -> str:
         """See modbus_server.Answering."""
-        return "request" if self._stopped else ""
+        return "request" if self.stopped else ""
 
     def answer(self, request: bytes) -> bytes:
         """The next number in each register pair; the gateway reads all of them at once."""
@@ -246,7 +264,8 @@ def _stored(lab: Lab, thing: str) -> dict[str, list[int]]:
     return {metric: ledger.numbers(ledger.points(lab.hub_data, stream)) for metric, stream in streams.items()}
 
 
-async def _until(true: Callable[[], bool], timeout_s: float) -> bool:
+async def until(true: Callable[[], bool], timeout_s: float) -> bool:
+    """Ask again and again; False if it takes too long."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         with contextlib.suppress(sqlite3.OperationalError):  # the hub has made no store yet

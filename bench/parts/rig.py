@@ -72,21 +72,16 @@ deadband = 0
 
 def enrol(folder: Path) -> None:
     """A key and a certificate for the gateway."""
-    certificate, private = certified(folder, GATEWAY, logins.admit(folder, GATEWAY))
-    (folder / "gateway.pem").write_bytes(certificate)
-    (folder / "gateway.key").write_bytes(private)
-
-
-def certified(folder: Path, name: str, serial: str) -> tuple[bytes, bytes]:
-    """A certificate by the hub of this folder, and its key, both as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, GATEWAY)])
     csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
-    certificate = Authority(folder).sign(csr.public_bytes(serialization.Encoding.PEM), name, serial)
+    serial = logins.admit(folder, GATEWAY)
+    certificate = Authority(folder).sign(csr.public_bytes(serialization.Encoding.PEM), GATEWAY, serial)
+    (folder / "gateway.pem").write_bytes(certificate)
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return certificate, private
+    (folder / "gateway.key").write_bytes(private)
 
 
 def write_config(

@@ -13,6 +13,7 @@ class UplinkState:
     sessions: int = 0
     packs_sent: int = 0
     backfill_sent: int = 0
+    refusals: int = 0
 
     def went_up(self) -> None:
         """A session has begun."""

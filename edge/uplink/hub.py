@@ -4,16 +4,18 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from edge.commands import Commands
+from edge.errors import IdentityRefused
 from edge.outbox import Outbox, monotonic_ms
 from edge.pipeline import Pipeline
 from edge.uplink.base import UplinkState
 from edge.uplink.send_order import SendOrder
 from hardware.catalogue import Name
-from protocols import cursor, topics
+from protocols import cursor, refusal, topics
 from protocols.command import Request, Result, decode_request, encode_result
 from protocols.custody import Header
 from protocols.deflated import deflate
@@ -24,6 +26,7 @@ from runtime.mqtt import Broker, Session, Will, keep_session
 
 logger = logging.getLogger(__name__)
 
+_REFUSED_S = 600  # then the other one may be gone; as long as it is not, we throw it out for a moment
 _BIRTH_GAP_S = 1.0  # the birth certificate changes with every device's state; it is not sent more often than this
 _PLAIN_BIRTH_BYTES = 65_536  # a larger one, of thousands of streams, would not get through brokers undeflated
 
@@ -52,12 +55,22 @@ class HubUplink:
         self._results = asyncio.Event()  # set when there is a result that the hub has not been told
         commands.told.append(lambda _: self._results.set())
         self._clock = clock
+        self._instance = ""
         self._answers: dict[str, Result] = {}  # to be told, also of keys that were answered before
 
     async def run(self) -> None:
         """Carry packs until cancelled."""
         will = Will(topics.birth(GATEWAY, self._gateway), json.dumps({"state": "offline"}).encode())
-        await keep_session(self._broker, self._serve, will=will, on_down=self._down)
+        while True:
+            self._instance = secrets.token_hex(8)
+            try:
+                await keep_session(self._broker, self._serve, will=will, on_down=self._down)
+            except* IdentityRefused:
+                reason = str(IdentityRefused(self._gateway))
+                logger.error("%s; we try again in %d minutes", reason, _REFUSED_S // 60)
+                self.state.refusals += 1
+                self._down(reason)
+            await asyncio.sleep(_REFUSED_S)
 
     def _down(self, reason: str) -> None:
         self.state.went_down(reason)
@@ -66,6 +79,7 @@ class HubUplink:
     async def _serve(self, session: Session) -> None:
         await session.subscribe(f"{GATEWAY}/{self._gateway}/cursor/+")
         await session.subscribe(topics.command(GATEWAY, self._gateway))
+        await session.subscribe(topics.refused(GATEWAY, self._gateway))
         await self._send_birth(session)
         await self._outbox.line_up(after_outage=self.state.sessions > 0)
         self.state.went_up()
@@ -122,6 +136,7 @@ class HubUplink:
             "state": "online",
             "gateway": self._gateway,
             "incarnation": self._outbox.incarnation,
+            "instance": self._instance,
             "name": self._name.model_dump(),
             "time_ms": self._clock(),
             "things": things,
@@ -136,10 +151,16 @@ class HubUplink:
                     # Not in this loop: it takes as long as the device does. Bounded by the commands' own queues.
                     request = decode_request(message.payload)
                     tasks.create_task(self._carry_out(request), name=f"uplink: command {request.key}")
+                elif topic.kind == "refused":
+                    self._check_refused(refusal.decode(message.payload))
                 else:
                     await self._outbox.cursor(topic.lane, *cursor.decode(message.payload))
             except ProtocolError as error:
                 logger.warning("%s: %s", message.topic, error)
+
+    def _check_refused(self, instances: Sequence[str]) -> None:
+        if self._instance in instances:
+            raise IdentityRefused(self._gateway)
 
     async def _carry_out(self, request: Request) -> None:
         result = await self._commands.submit(request)

@@ -196,11 +196,11 @@ class Block:
 
     def hub(self, path: str) -> Any:
         """The hub's answer to GET, or None while it does not answer."""
-        return _get(f"http://127.0.0.1:{self.hub_port}{path}")
+        return get_json(f"http://127.0.0.1:{self.hub_port}{path}")
 
     def gateway(self, path: str = "/status.json") -> Any:
         """The gateway's answer to GET, or None while it does not answer."""
-        return _get(f"http://127.0.0.1:{self.page_port}{path}")
+        return get_json(f"http://127.0.0.1:{self.page_port}{path}")
 
     def wait_for_hub(self, timeout_s: float = 30.0) -> None:
         """Return when the hub answers. Raises BlockError with the end of its log if it does not."""
@@ -236,7 +236,8 @@ def _output(*command: str) -> str:
     return done.stdout.strip()
 
 
-def _get(url: str) -> Any:
+def get_json(url: str) -> Any:
+    """The answer to GET, or None if there is none that is JSON."""
     try:
         with urllib.request.urlopen(url, timeout=3) as answer:
             return json.load(answer)

@@ -57,7 +57,14 @@ STATUS = {
         }
     },
     "counters": {"connect_failures": 2},
-    "uplink": {"online": False, "reason": "connection refused", "sessions": 1, "packs_sent": 7, "backfill_sent": 0},
+    "uplink": {
+        "online": False,
+        "reason": "connection refused",
+        "sessions": 1,
+        "packs_sent": 7,
+        "backfill_sent": 0,
+        "refusals": 0,
+    },
     "outbox": {"epoch": 1, "bytes": 512, "commits": 9, "commit_ms": 1.5, "failure": ""},
     "parts": {"uplink": {"running": True, "restarts": 2, "reason": ""}},
 }

@@ -47,7 +47,12 @@ def aliases() -> dict[tuple[str, str], int]:
 
 
 def birth(
-    *, gateway: str = ID, incarnation: int = INCARNATION, states: Mapping[str, str] = {}, time_ms: int = 1
+    *,
+    gateway: str = ID,
+    incarnation: int = INCARNATION,
+    instance: str = "first",
+    states: Mapping[str, str] = {},
+    time_ms: int = 1,
 ) -> bytes:
     """The birth message of the demo's five devices."""
     things = [
@@ -68,8 +73,8 @@ def birth(
         named = declared.name.model_dump()
         streams.append({"alias": alias, "thing": thing, "metric": metric, "unit": declared.unit, "name": named})
     name = {"en": "Block 1", "zh": "一号楼"}
-    head = {"state": "online", "gateway": gateway, "incarnation": incarnation, "name": name, "time_ms": time_ms}
-    return json.dumps({**head, "things": things, "streams": streams}).encode()
+    head = {"state": "online", "gateway": gateway, "incarnation": incarnation, "instance": instance, "name": name}
+    return json.dumps({**head, "time_ms": time_ms, "things": things, "streams": streams}).encode()
 
 
 def message(header: Header, body: Body) -> bytes:

@@ -11,7 +11,7 @@ import pytest
 from hub.intake import MAX_BODY_BYTES, MAX_PACK_BYTES, Intake
 from hub.store.querying import Querying
 from hub.store.writing import Writer
-from protocols import cbor, cursor, pack
+from protocols import cbor, cursor, pack, refusal
 from protocols.custody import Header, epoch_number
 from protocols.reading import DecimalFraction, reading
 from runtime.mqtt import Message
@@ -226,3 +226,13 @@ def test_a_hub_that_starts_anew_takes_what_a_gateway_holds_of_a_removed_thing(
     intake.take([Message(BORN.topic, json.dumps(born).encode(), True), packed(1)])
     assert stored(querying) == 1
     assert "wearable-1" in [row.thing for row in querying.custody()]
+
+
+def test_the_second_gateway_of_one_identity_is_refused_and_counted(intake: Intake, querying: Querying) -> None:
+    topic = f"g/{ID}/birth"
+    one, other = (birth(instance=instance) for instance in ("one", "other"))
+    assert f"g/{ID}/refused" not in intake.take([Message(topic, one, False), Message(topic, other, False)]).publish
+    answer = intake.take([Message(topic, one, False)])
+    assert refusal.decode(answer.publish[f"g/{ID}/refused"]) == ["other"]
+    assert querying.counters()["instances_refused"] == 1
+    assert f"g/{ID}/refused" not in intake.all_cursors()

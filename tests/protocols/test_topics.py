@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols import cursor, topics
+from protocols import cursor, refusal, topics
 from protocols.errors import DecodeError, ProtocolError
 
 
@@ -37,8 +37,13 @@ def test_cursor_there_and_back(session, stored):
 @pytest.mark.parametrize(
     "data", [b"", b"[]", b"{}", b'{"session":1,"epochs":{}}', b'{"session":"a","epochs":{"x":1}}', b"\xff",
              b'{"session":"a","epochs":{"1":-1}}', b'{"session":"a","epochs":{"1":"1"}}',
-             b'{"session":"a","epochs":[]}']
+             b'{"session":"a","epochs":[]}', b"[" * 60_000]
 )  # fmt: skip
 def test_what_is_no_cursor_is_refused(data):
     with pytest.raises(DecodeError):
         cursor.decode(data)
+
+
+@given(st.lists(st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True), max_size=8))
+def test_refusal_there_and_back(instances):
+    assert refusal.decode(refusal.encode(instances)) == instances

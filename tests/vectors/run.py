@@ -20,7 +20,7 @@ import os
 import sys
 from collections import namedtuple
 
-from protocols import alarm, bthome, cbor, cursor, gatt, ieee11073, modbus, nmea, pack, senml, status
+from protocols import alarm, bthome, cbor, cursor, gatt, ieee11073, modbus, nmea, pack, refusal, senml, status
 from protocols.custody import Header, Receiver, Sender
 from protocols.errors import ChecksumError, DecodeError, ProtocolError
 from protocols.gatt import cgm, units
@@ -197,6 +197,7 @@ CODECS = {
     "pack.header": Codec(lambda text, args: pack.decode_header(bytes.fromhex(text))[0], None, 2),
     "senml.encode": Codec(_senml_encode, None, 0),
     "cursor": Codec(_cursor_decode, None, 1),
+    "refusal": Codec(lambda text, args: refusal.decode(text.encode()), None, 1),
     "status": Codec(lambda text, args: status.decode(text.encode()), None, 1),
     "status.encode": Codec(_status_encode, None, 0),
     "custody.sender": Codec(_sender, None, 0),
