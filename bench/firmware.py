@@ -2,50 +2,45 @@
 
 `journal`: `cuts` (images of the flash as a loss of power leaves it), `unmountable`, `lost` (acknowledged packs that
 were neither there nor declared), `wear` (fewest and most erasures of a sector).
+`ota`: `cuts`, `unbootable` (no whole app starts), `stuck` (updates that could not go on), `refused` (bad offers),
+`accepted` (bad offers that should have been refused), `patch_percent` (of the wearable's whole image, for a change of
+some nine lines), `peak_bytes` (heap to apply a patch; pointers have 64 bits here).
 """
 
 import argparse
 import json
-import os
-import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hardware.sim.wearable import micropython
-
-_ROOT = Path(__file__).parent.parent
-_HEAP = "16M"
-_LIMIT_S = 1200
-
-
-def run_micropython(script: str, *arguments: object) -> dict[str, Any]:
-    """What a script, given relative to the root, prints as its last line. Raises SystemExit if it fails."""
-    done = subprocess.run(
-        [micropython(), "-X", f"heapsize={_HEAP}", script, *map(str, arguments)],
-        cwd=_ROOT,
-        env={**os.environ, "MICROPYPATH": ".:.frozen"},
-        capture_output=True,
-        text=True,
-        timeout=_LIMIT_S,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"{script} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+from bench.parts import ota_change, ota_offers
+from bench.parts.micropython import run_micropython
 
 
 def _journal() -> dict[str, Any]:
     return run_micropython("bench/parts/journal_cuts.py", 2600, 1)
 
 
-PARTS: dict[str, Callable[[], dict[str, Any]]] = {"journal": _journal}
+def _ota() -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="kerb-ota-") as name:
+        folder = Path(name)
+        ota_offers.make(folder, files=12, file_bytes=1800)
+        found = run_micropython("bench/parts/ota_cuts.py", folder, 40)
+        found["patch_percent"] = ota_change.patch_percent(folder / "tree")
+    with tempfile.TemporaryDirectory(prefix="kerb-ota-") as name:
+        ota_offers.make(Path(name), files=30)
+        return found | {"peak_bytes": run_micropython("bench/parts/ota_memory.py", name)["peak_bytes"]}
+
+
+PARTS: dict[str, Callable[[], dict[str, Any]]] = {"journal": _journal, "ota": _ota}
 
 
 def main() -> None:
     """All parts, or those that are named."""
-    parser = argparse.ArgumentParser(prog="kerb bench firmware", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="kerb bench firmware", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"which of {', '.join(PARTS)} (default: all)")
     options = parser.parse_args()
     for name in options.parts:

@@ -38,3 +38,11 @@ class MqttError(FirmwareError):
     def __init__(self, reason: str):
         super().__init__("mqtt: " + reason)
         self.reason = reason
+
+
+class UpdateError(FirmwareError):
+    """An update is refused, or cannot be applied: `reason` says why."""
+
+    def __init__(self, reason: str):
+        super().__init__("update: " + reason)
+        self.reason = reason

@@ -30,6 +30,10 @@ class ChecksumError(DecodeError):
     """The input's checksum does not match its content."""
 
 
+class SignatureError(DecodeError):
+    """The signature is not one of this key for this message."""
+
+
 class EncodeError(ProtocolError):
     """A value that the format cannot carry."""
 

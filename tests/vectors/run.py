@@ -20,7 +20,7 @@ import os
 import sys
 from collections import namedtuple
 
-from protocols import alarm, bthome, cbor, cursor, gatt, ieee11073, modbus, nmea, pack, refusal, senml, status
+from protocols import alarm, bthome, cbor, cursor, gatt, ieee11073, lms, modbus, nmea, pack, refusal, senml, status
 from protocols.custody import Header, Receiver, Sender
 from protocols.errors import ChecksumError, DecodeError, ProtocolError
 from protocols.gatt import cgm, units
@@ -48,6 +48,11 @@ def _bthome_decode(text, args):
         return bytes.fromhex(plain_text)
 
     return bthome.decode(bytes.fromhex(text), unseal if "opens" in args else None)
+
+
+def _lms_verify(text, args):
+    lms.verify(bytes.fromhex(args["key"]), bytes.fromhex(args["message"]), bytes.fromhex(text))
+    return "valid"
 
 
 def _number(value):
@@ -221,6 +226,7 @@ CODECS = {
     "gatt.convert": Codec(lambda value, args: units.convert(_number(value), args["unit"], args["to"]), None, 0),
     "gatt.encode": Codec(lambda value, args: _gatt_encode(revived(value), args), None, 0),
     "cgm.crc16": Codec(lambda text, args: cgm.crc16(bytes.fromhex(text)), None, 0),
+    "lms": Codec(_lms_verify, None, 2),
     "modbus": Codec(
         lambda text, args: modbus.decode_registers(_registers(text), **args),
         lambda value, args: _hex_registers(modbus.encode_registers(value, **args)),

@@ -1,0 +1,30 @@
+"""Runs the parts of a benchmark that are for MicroPython."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from hardware.sim.wearable import micropython
+
+_ROOT = Path(__file__).parent.parent.parent
+_HEAP = "16M"
+_LIMIT_S = 1800
+
+
+def run_micropython(script: str, *arguments: object) -> dict[str, Any]:
+    """What a script, given relative to the root, prints as its last line. Raises SystemExit if it fails."""
+    done = subprocess.run(
+        [micropython(), "-X", f"heapsize={_HEAP}", script, *map(str, arguments)],
+        cwd=_ROOT,
+        env={**os.environ, "MICROPYPATH": ".:.frozen"},
+        capture_output=True,
+        text=True,
+        timeout=_LIMIT_S,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{script} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
