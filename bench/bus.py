@@ -123,7 +123,7 @@ async def _run(units: int, dead: int, baud: int, period_ms: int, seconds: float,
         ended = time.monotonic()
         spent = {unit: line.busy_s.get(unit, 0.0) - busy.get(unit, 0.0) for unit in silent}
         result: dict[str, Any] = {"share": sum(spent.values()) / (ended - began)}
-        result["gaps"] = [b - a for probes in line.silent.values() for a, b in pairwise(probes)]
+        result["gaps"] = [b - a for probes in line.silent.values() for a, b in pairwise(probes) if a >= began]
         slaves.send_signal(signal.SIGUSR1)
         revived = time.monotonic()
         await asyncio.sleep(revive_s)

@@ -4,6 +4,7 @@ Sources: MODBUS Application Protocol V1.1b3, Modbus Messaging on TCP/IP V1.0b, M
 """
 
 import asyncio
+import statistics
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -31,7 +32,8 @@ MOST_SILENCES = 4  # so many in a row, from all devices: the connection itself m
 MOST_COMMANDS = 64  # that wait for the line; one more is refused
 PROBE_LEAST_S = 0.01
 PROBE_MARGIN = 2  # a device that has answered within T of late is probed for twice that
-PROBE_WHOLE = 16  # every so many probes wait for the whole timeout: the device may have become slower
+PROBE_WHOLE_S = 300.0  # so often a probe waits for the whole timeout: the device may have become slower
+PROBE_LATE_S = 1.0  # and this soon, then ever less often, if it has answered when nobody waited any more
 FORGETTING = 0.99  # of the slowest answer, with each further one
 
 
@@ -199,7 +201,8 @@ class ModbusLink:
         for table in station.tables[poll]:
             if not await self._read(station, table):
                 now_s = asyncio.get_running_loop().time()
-                station.probe_takes_s = self._probe_timeout_s(station)
+                station.whole_s, station.late_gap_s = now_s, PROBE_LATE_S
+                station.probe_takes_s = self._probe_timeout_s(station, now_s)
                 self._schedule.fell_silent(station, now_s - self._timeout_s, now_s)
                 return
         if missed := self._schedule.polled(poll, asyncio.get_running_loop().time()):
@@ -288,15 +291,22 @@ class ModbusLink:
         if not answered:
             self._silences += 1
             self._intake.count("timeouts", station.thing)
-        station.probes += 1
-        station.probe_takes_s = self._probe_timeout_s(station)
-        self._schedule.probed(station, asked_s, loop.time(), answered=answered)
+        now_s = loop.time()
+        station.probe_takes_s = self._probe_timeout_s(station, now_s)
+        self._schedule.probed(station, asked_s, now_s, answered=answered)
 
-    def _probe_timeout_s(self, station: Station) -> float:
-        """As long as it took at most before; of one that was never heard as long as its neighbours take."""
-        usual_s = station.slowest_s or max(each.slowest_s for each in self._stations)
-        if not usual_s or station.probes % PROBE_WHOLE == PROBE_WHOLE - 1:
+    def _probe_timeout_s(self, station: Station, now_s: float) -> float:
+        """As long as it took at most before; of one that was never heard as long as its neighbours do."""
+        late = station.unit_id in self._line.late
+        if now_s >= station.whole_s + (station.late_gap_s if late else PROBE_WHOLE_S):
+            self._line.late.discard(station.unit_id)
+            station.whole_s = now_s
+            station.late_gap_s = min(2 * station.late_gap_s, PROBE_WHOLE_S)
             return self._timeout_s
+        heard_s = [each.slowest_s for each in self._stations if each.slowest_s]
+        if not heard_s:
+            return self._timeout_s
+        usual_s = station.slowest_s or statistics.median(heard_s)
         return min(self._timeout_s, max(PROBE_LEAST_S, PROBE_MARGIN * usual_s))
 
     def _refuse_all(self, reason: str) -> None:

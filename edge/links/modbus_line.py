@@ -28,13 +28,14 @@ class Line(Protocol):
     """One way to devices. `arrived_ms`: when the last answer came; `answer_s`: how long its device took to begin it.
 
     late_s: for so long after its timeout an answer may still come and pass for that to another request: until then a
-    device is better left alone.
+    device is better left alone. late: units whose answers have come when nobody waited for them any more.
     """
 
     where: str
     arrived_ms: int
     answer_s: float
     late_s: float
+    late: set[int]
 
     async def open(self, lost: Callable[[], None]) -> None:
         """Open the line; `lost` is called when it ends by itself. Raises LinkError."""
@@ -52,6 +53,7 @@ class Waiting:
     def __init__(self, clock: Clock, count: Callable[[str], None]):
         self.arrived_ms = 0
         self.answer_s = 0.0
+        self.late: set[int] = set()
         self._clock = clock
         self._count = count
         self._answer: asyncio.Future[bytes] | None = None
@@ -78,6 +80,10 @@ class Waiting:
 
     def _begins(self) -> None:
         self.answer_s = asyncio.get_running_loop().time() - self._sent_s
+
+    def _came_late(self, unit: int) -> None:
+        self._count("late_answers")
+        self.late.add(unit)
 
     def _settle(self, pdu: bytes) -> None:
         self.arrived_ms = self._clock()
@@ -164,7 +170,7 @@ class TcpLine(Network):
             if transaction == self._transaction and unit == self._unit and self._answer is not None:
                 self._settle(pdu)
             else:
-                self._count("late_answers")
+                self._came_late(unit)
 
     def _reset(self) -> None:
         self._frames = MbapStream()

@@ -60,7 +60,7 @@ class _Rtu(Waiting):
         """Take bytes that came."""
         answer = self._answer
         if answer is None or answer.done():
-            self._count("late_answers")
+            self._unasked(data)
             return
         now_s = asyncio.get_running_loop().time()
         if isinstance(self._misfit, ChecksumError):
@@ -75,7 +75,7 @@ class _Rtu(Waiting):
                 if self._fits(unit, pdu):
                     self._settle(pdu)
                     return
-                self._count("late_answers")
+                self._came_late(unit)
         except DecodeError as error:  # also for a function that there is not: no CRC could make that right
             self._misfit = ChecksumError("modbus RTU", error.reason)
             self._input.clear()
@@ -83,6 +83,15 @@ class _Rtu(Waiting):
             self._end_by(answer, now_s + self._lull_s)
         else:
             self._end_by(answer, now_s + self._frame_s if self._input else self._until_s)
+
+    def _unasked(self, data: bytes) -> None:
+        """Bytes that nobody waits for: short answers come in one piece."""
+        try:
+            unit, _ = parse_rtu(data)
+        except DecodeError:
+            self._count("late_answers")
+        else:
+            self._came_late(unit)
 
     def _frame(self) -> bytes | None:
         """The next whole frame, taken from the input. Raises DecodeError."""

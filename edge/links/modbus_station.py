@@ -25,7 +25,8 @@ class Station(Unit):
         self.modbus = modbus
         self.condition = Condition(device, intake)
         self.slowest_s = 0.0  # of its answers of late, from the request's end to their beginning
-        self.probes = 0
+        self.whole_s = 0.0  # when it was last waited for as long as the timeout allows
+        self.late_gap_s = 0.0  # before that is done again because it has answered late
         self.heard = False  # whether an answer to the last poll was right, or a refusal
         self.trouble = ""  # what was wrong with one that was not
         self.tables: dict[Poll, list[Table]] = {}

@@ -463,6 +463,22 @@ async def test_a_late_answer_is_never_taken_for_the_next_one() -> None:
         assert recorder.states_of("meter")[:3] == ["online", "offline", "online"]
 
 
+async def test_a_device_that_has_become_slower_is_waited_for_longer() -> None:
+    """Its usual answers are there at once, so that its probes are short; then it needs most of the timeout."""
+    number = 0
+
+    def answer(request: bytes) -> tuple[float, bytes]:
+        nonlocal number
+        number += 1
+        delay_s = 0.0 if number < 10 else 2.0 if number == 10 else 0.12
+        return delay_s, response(request, bytes(2 * struct.unpack(">H", request[10:12])[0]))
+
+    async with answering(answer) as port, linked(port, device(1), period_ms=200, timeout_ms=200) as recorder:
+        await recorder.until(lambda: "offline" in recorder.states_of("meter"))
+        count = len(recorder.good("meter", "voltage"))
+        await recorder.until(lambda: len(recorder.good("meter", "voltage")) >= count + 3, within_s=4)
+
+
 async def test_leaving_closes_the_connection() -> None:
     async with answering(lambda _: (0, b"")) as port:  # waits for the end of the connection
         async with linked(port, device(1)) as recorder:
