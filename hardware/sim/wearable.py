@@ -3,8 +3,9 @@
     python -m hardware.sim.wearable --id wearable-1 --broker 127.0.0.1:1883 --user wearable-1 --password-file FILE
         --state DIR [--recording 0|1|2]
 
-Writes config, board and recording into the state directory, then becomes the MicroPython process. The journal and the
-epoch counter in the state directory stay, so that killing it and starting it again is a device's loss of power.
+Writes config, board, recording and the compiled image of the app into the state directory, then becomes the MicroPython
+process. The journal and the epoch counter in the state directory stay, so that killing it and starting it again is a
+device's loss of power.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hardware import images
 from hardware.catalogue import Name
 from hardware.sim import pulses
 from hardware.sim.chips.norflash import SECTOR_BYTES
@@ -28,6 +30,8 @@ ROOT = Path(__file__).parents[2]
 BOARDS = ROOT / "hardware" / "boards"
 SHIMS = ROOT / "hardware" / "sim" / "shims"
 HEAP = "190K"
+_APP = "wearable"
+_PORT = "firmware.hal.sim"
 _FEWEST_SECTORS = 8
 
 
@@ -109,7 +113,7 @@ def prepare(
     (state / "board.json").write_text(json.dumps(simulated))
     config = {
         "device": device,
-        "app": "wearable",
+        "app": _APP,
         "broker": {"host": host, "port": port, "user": user, "password": password},
         "board": {
             "i2c": [bus.model_dump() for bus in board.i2c],
@@ -119,6 +123,15 @@ def prepare(
     path = state / "config.json"
     path.touch(mode=0o600)
     path.write_text(json.dumps(config))
+    _install(state / "image")
+
+
+def _install(folder: Path) -> None:
+    """Put the app's image in place of any before it. Compiled, as on a board: a compiler would need more heap than it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, data in images.files(_APP, _PORT).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
 
 
 def _partition(path: Path, size_kb: int) -> dict[str, object]:
@@ -132,7 +145,7 @@ def command(state: Path, *, wall_clock: bool = True) -> tuple[list[str], dict[st
     """The command line and environment that run the firmware on this state directory."""
     environment = {
         **os.environ,
-        "MICROPYPATH": f"{ROOT}:{SHIMS}:.frozen",
+        "MICROPYPATH": f"{state / 'image'}:{ROOT}:{SHIMS}:.frozen",
         "KERB_BOARD": str(state / "board.json"),
         "KERB_STATE": str(state),
     }
