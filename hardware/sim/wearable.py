@@ -127,7 +127,7 @@ def prepare(
 
 
 def _install(folder: Path) -> None:
-    """Put the app's image in place of any before it: compiled, as on a board; a compiler would need more heap than it."""
+    """Put the app's image in place of any before it: compiled, as on a board, whose heap has no room for a compiler."""
     shutil.rmtree(folder, ignore_errors=True)
     for name, data in images.files(_APP, _PORT).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
