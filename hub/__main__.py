@@ -1,4 +1,4 @@
-"""The hub's command line: python -m hub {run,ingest,web,enrol,revoke,command}."""
+"""The hub's command line: python -m hub {run,ingest,web,enrol,revoke,command,retention}."""
 
 import argparse
 import asyncio
@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from hub import enrolment
+from hub import enrolment, retention
 from hub.errors import SetupError
 from runtime.command_line import RequestError, add_arguments, print_result, request_of
 
@@ -33,7 +33,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="HOST",
         help="a host name or address by which gateways reach the broker; may be repeated",
     )
-    for command in (run, one, page, enrol, revoke, tell):
+    keep = commands.add_parser("retention", help="show how long readings are kept, or set it for a metric")
+    keep.add_argument("metric", nargs="?", help="a metric, or * for all that have no policy of their own")
+    keep.add_argument("--days", type=int, help="keep readings for so many days, then delete them")
+    keep.add_argument("--step-minutes", type=int, metavar="N", help="keep steps of this length in their place")
+    keep.add_argument("--step-days", type=int, metavar="DAYS", help="keep the steps so long (default: for ever)")
+    keep.add_argument("--forever", action="store_true", help="keep the readings for ever, or as * says")
+    for command in (run, one, page, enrol, revoke, tell, keep):
         command.add_argument("--data", type=Path, required=True, metavar="DIR", help="where everything is kept")
     for command in (run, one, page, tell):
         command.add_argument("--host", default="127.0.0.1", help="the address to listen on, or where the broker is")
@@ -55,6 +61,20 @@ async def _ingest(options: argparse.Namespace) -> None:
         await task
 
 
+def _retention(options: argparse.Namespace) -> None:
+    given = {name: getattr(options, name) for name in ("days", "step_minutes", "step_days")}
+    fields = {name: number for name, number in given.items() if number is not None}
+    if options.metric and options.forever and not fields:
+        retention.set_policy(options.data, options.metric, None)
+    elif options.metric and "days" in fields and not options.forever:
+        retention.set_policy(options.data, options.metric, retention.make_policy(fields))
+    elif options.forever or fields:
+        raise SetupError("name a metric and either --days, with --step-minutes and --step-days as needed, or --forever")
+    known = {retention.ALL: "for ever", **retention.policies(options.data)}
+    for metric in [options.metric] if options.metric else known:
+        print(f"{metric}: {known.get(metric, known[retention.ALL])}")
+
+
 def _run(options: argparse.Namespace) -> int:
     """The exit code."""
     # Each part imports what it alone needs: NiceGUI takes a second, which `hub enrol` would only wait for.
@@ -70,6 +90,8 @@ def _run(options: argparse.Namespace) -> int:
             from hub import web  # noqa: PLC0415
 
             web.run(options.data, host=options.host, port=options.port)
+        case "retention":
+            _retention(options)
         case "enrol":
             print(enrolment.make_token(options.data, options.gateway, hours=options.hours))
         case "revoke":

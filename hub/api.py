@@ -78,6 +78,14 @@ class StepRow(BaseModel):
     count: int
 
 
+class Loss(BaseModel):
+    """So many readings of a thing, of any of its metrics, made from one time to the other, that are lost."""
+
+    count: int
+    from_ms: int
+    to_ms: int
+
+
 class History(BaseModel):
     """Readings with from <= time < to, or their summary per step."""
 
@@ -87,6 +95,7 @@ class History(BaseModel):
     from_ms: int
     to_ms: int
     step_ms: int | None
+    losses: list[Loss] = Field(description="readings of this thing that had to give way before they were stored")
     truncated: bool = Field(description=f"only the newest {MAX_ROWS} readings are here; ask for less or with a step")
     readings: list[Reading] | None = None
     steps: list[StepRow] | None = None
@@ -177,8 +186,9 @@ def make_router(store: Querying) -> APIRouter:
                 422, "The request is not valid", "step", f"makes more than {MAX_ROWS} rows; take a longer one"
             )
         answer = History(
-            thing=thing, metric=metric, unit=stream.unit, from_ms=begin, to_ms=end, step_ms=step, truncated=False
-        )
+            thing=thing, metric=metric, unit=stream.unit, from_ms=begin, to_ms=end, step_ms=step, truncated=False,
+            losses=[Loss(**vars(one)) for one in store.losses(thing, begin, end)],
+        )  # fmt: skip
         if step is None:
             points, answer.truncated = store.history(stream.id, begin, end)
             answer.readings = [_reading(point) for point in points]

@@ -24,7 +24,7 @@ _QUEUE = 1024  # messages; when it is full the MQTT client's own queue grows, an
 _BATCH = 1024  # messages a transaction: so many only if they come faster than they are stored
 _BATCH_BYTES = 16_000_000
 _IDLE_S = 1.0
-_SEAL_AGAIN_S = 10.0
+_TIDY_AGAIN_S = 10.0
 _BIRTHS = "g/+/birth"
 _STATUSES = "g/+/status"
 _UPS = "g/+/up/+"
@@ -43,7 +43,7 @@ class Ingest:
         self.metrics.queued.set_function(self._queue.qsize)
         self._session: Session | None = None
         self._births_asked = 0.0
-        self._seal_from = 0.0
+        self._tidy_from = 0.0
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -78,7 +78,7 @@ class Ingest:
                     await self._answer(answer.publish, births_wanted=answer.births_wanted)
                 except MqttError as error:
                     logger.info("cursors not published, the session has ended: %s", error)  # all are, at its next begin
-            await self._seal_some()
+            await self._tidy()
 
     async def _next_batch(self) -> list[Message]:
         """What has come since the last one; nothing if it stays quiet."""
@@ -92,16 +92,16 @@ class Ingest:
             size += len(batch[-1].payload)
         return batch
 
-    async def _seal_some(self) -> None:
+    async def _tidy(self) -> None:
         """Between two batches, so that it never waits for the writer nor the writer for it."""
         now = asyncio.get_running_loop().time()
-        if now < self._seal_from:
+        if now < self._tidy_from:
             return
         try:
-            await asyncio.to_thread(self._writer.seal_some)
-        except sqlite3.Error as error:
-            logger.error("sealing failed, nothing is lost by it: %s", error)
-            self._seal_from = now + _SEAL_AGAIN_S
+            await asyncio.to_thread(self._writer.tidy)
+        except (sqlite3.Error, SetupError) as error:
+            logger.error("sealing or expiry failed, nothing is lost by it: %s", error)
+            self._tidy_from = now + _TIDY_AGAIN_S
 
     def _measure(self, messages: int, answer: Answer) -> None:
         if answer.failure:

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from hub.store import accounts, spans
 from hub.store.accounts import Account, Backlog
 from hub.store.lag import percentile
-from hub.store.readings import Stored, values
+from hub.store.readings import DAY_MS, Stored, values
 from hub.store.schema import FILE, connect
-from hub.store.steps import Step, steps_of
+from hub.store.steps import Step, merged, steps_of
 
 MAX_ROWS = 10_000
 
@@ -76,6 +76,15 @@ class GatewayNow:
 
 
 @dataclass(frozen=True)
+class Loss:
+    """A gap record: so many readings of a thing, made from one time to the other, of any of its metrics."""
+
+    count: int
+    from_ms: int
+    to_ms: int
+
+
+@dataclass(frozen=True)
 class Custody:
     """What the hub knows of a thing's readings: where each of them is, and how fast they came."""
 
@@ -130,10 +139,24 @@ class Querying:
         return points[-MAX_ROWS:], len(points) > MAX_ROWS
 
     def steps(self, stream: int, from_ms: int, to_ms: int, step_ms: int) -> list[Step]:
-        """The history in steps that begin at multiples of `step_ms`; a step without usable numbers is left out."""
+        """The history in steps that begin at multiples of `step_ms`; a step without usable numbers is left out.
+
+        Of days that have expired there are only the steps that are kept, which may be longer.
+        """
         with self._open() as db:
-            readings = spans.all_of(db, stream, from_ms, to_ms)
-        return steps_of(readings.records, step_ms)
+            found = [steps_of(spans.all_of(db, stream, from_ms, to_ms).records, step_ms)]
+            for summary in spans.summaries(db, stream, from_ms // DAY_MS, (to_ms - 1) // DAY_MS):
+                found.append(summary.within(from_ms, to_ms))
+        return merged(found, step_ms).rows()
+
+    def losses(self, thing: str, from_ms: int, to_ms: int) -> list[Loss]:
+        """The readings of a thing that had to give way before they reached us, as far as their span meets this one."""
+        with self._open() as db:
+            rows = db.execute(
+                "SELECT count, from_ms, to_ms FROM lost WHERE thing = ? AND to_ms >= ? AND from_ms < ? ORDER BY 2, 3",
+                (thing, from_ms, to_ms),
+            )
+            return [Loss(*row) for row in rows]
 
     def intervals_ms(self) -> dict[int, float]:
         """How far apart the last readings of each stream usually lie: by this an age is judged."""

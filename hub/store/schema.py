@@ -45,12 +45,17 @@ CREATE TABLE hot (
 ) WITHOUT ROWID;
 
 -- What is sealed: some of a stream's readings of one UTC day, in order of time (see block.py). Blocks of a day may
--- overlap; of equal times the one with the lower id came first.
+-- overlap; of equal times the one with the lower id came first. kept: the day has expired, but these are texts.
 CREATE TABLE block (
-    id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, day INTEGER NOT NULL, count INTEGER NOT NULL,
-    from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, data BLOB NOT NULL
+    id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, day INTEGER NOT NULL, kept INTEGER NOT NULL,
+    count INTEGER NOT NULL, from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, data BLOB NOT NULL
 );
 CREATE INDEX block_of_stream ON block (stream, day);
+
+-- What is left of a day that has expired (see steps.py).
+CREATE TABLE summary (
+    stream INTEGER NOT NULL, day INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (stream, day)
+);
 
 -- value has no type: integer, real, text, NULL, and x'00' / x'01' for false and true. exponent: the value is a decimal
 -- fraction known to 10^exponent. stored: readings that ever were. interval_ms: how far apart they usually lie.

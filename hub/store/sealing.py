@@ -21,7 +21,8 @@ _FEW = 64  # readings of a stream that stay hot when their shelf is sealed, to m
 _OLD_US = 6 * 3_600_000_000  # then a shelf is sealed whole, though few came
 _LOOK_US = 60_000_000
 
-_INSERT = "INSERT INTO block (stream, day, count, from_ms, to_ms, data) VALUES (?, ?, ?, ?, ?, ?)"
+_PARTS = "SELECT id, count, data FROM block WHERE stream = ? AND day = ? AND NOT kept ORDER BY id DESC"
+_INSERT = "INSERT INTO block (stream, day, kept, count, from_ms, to_ms, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
 class Sealing:
@@ -103,9 +104,7 @@ class Sealing:
     def _append(self, stream: int, day: int, new: Readings) -> None:
         parts = [new]
         held = len(new.records)
-        for row in self._db.execute(
-            "SELECT id, count, data FROM block WHERE stream = ? AND day = ? ORDER BY id DESC", (stream, day)
-        ).fetchall():
+        for row in self._db.execute(_PARTS, (stream, day)).fetchall():
             if row["count"] > 2 * held or row["count"] + held > block.MAX_READINGS:
                 break
             try:
@@ -115,12 +114,16 @@ class Sealing:
                 break
             held += row["count"]
             self._db.execute("DELETE FROM block WHERE id = ?", (row["id"],))
-        whole = in_order(join(parts))
-        for begin in range(0, len(whole.records), block.MAX_READINGS):
-            part = whole.of(slice(begin, begin + block.MAX_READINGS))
-            times = part.records["time_ms"]
-            span = (int(times[0]), int(times[-1]))
-            self._db.execute(_INSERT, (stream, day, len(times), *span, block.encode(part)))
+        write_blocks(self._db, stream, day, in_order(join(parts)))
+
+
+def write_blocks(db: sqlite3.Connection, stream: int, day: int, readings: Readings, *, kept: bool = False) -> None:
+    """Write a stream's readings of a day, which are in order of time, as blocks."""
+    for begin in range(0, len(readings.records), block.MAX_READINGS):
+        part = readings.of(slice(begin, begin + block.MAX_READINGS))
+        times = part.records["time_ms"]
+        span = (int(times[0]), int(times[-1]))
+        db.execute(_INSERT, (stream, day, kept, len(times), *span, block.encode(part)))
 
 
 def _by_day(readings: Readings) -> Iterator[tuple[int, Readings]]:

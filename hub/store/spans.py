@@ -3,8 +3,9 @@
 import sqlite3
 from collections.abc import Iterator
 
-from hub.store import block, hot
+from hub.store import block, hot, steps
 from hub.store.readings import DAY_MS, NONE, Readings, in_order, join
+from hub.store.steps import Steps
 
 _BLOCKS = """
 SELECT day, data FROM block WHERE stream = ?1 AND day BETWEEN ?2 AND ?3 AND to_ms >= ?4 AND from_ms < ?5 ORDER BY id
@@ -33,6 +34,22 @@ def newest(db: sqlite3.Connection, stream: int, from_ms: int, to_ms: int, most: 
         if recent.sum() >= most:
             break
     return found.of(slice(-most, None))
+
+
+def expiring(db: sqlite3.Connection, stream: int, day: int) -> Readings:
+    """What is sealed of a day and not kept beyond its end. Raises DamagedBlockError."""
+    rows = db.execute("SELECT data FROM block WHERE stream = ? AND day = ? AND NOT kept ORDER BY id", (stream, day))
+    return in_order(join(block.decode(data, stream, day) for (data,) in rows))
+
+
+def summaries(db: sqlite3.Connection, stream: int, first_day: int, last_day: int) -> Iterator[Steps]:
+    """What is left of the days that have expired, from the first to the last. Raises DamagedBlockError."""
+    rows = db.execute(
+        "SELECT day, data FROM summary WHERE stream = ? AND day BETWEEN ? AND ? ORDER BY day",
+        (stream, first_day, last_day),
+    )
+    for day, data in rows:
+        yield steps.decode(data, stream, day)
 
 
 def _sealed(db: sqlite3.Connection, stream: int, days: tuple[int, int], from_ms: int, to_ms: int) -> Iterator[Readings]:

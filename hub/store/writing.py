@@ -13,6 +13,7 @@ from hub.errors import UnknownAliasError
 from hub.store import accounts, hot
 from hub.store.accounts import Numbering, Tallies
 from hub.store.batch import Batch, aliases_of
+from hub.store.expiry import Expiry
 from hub.store.lag import buckets_of
 from hub.store.latest import Latest
 from hub.store.readings import RECORD, Readings
@@ -53,6 +54,7 @@ class Writer:
         self._registry = Registry(self._db)
         self._latest = Latest(self._db)
         self._sealing = Sealing(self._db)
+        self._expiry = Expiry(self._db, data)
         self._arrival_us: int = self._db.execute("SELECT coalesce(max(id), 0) FROM hot").fetchone()[0]
         self._commit_ms = 0.0
         self._begin()
@@ -93,9 +95,13 @@ class Writer:
         finally:
             self._begin()
 
-    def seal_some(self) -> bool:
-        """Seal what has been hot for long enough, some milliseconds' work; False if there is nothing to do."""
-        return self._sealing.seal_one(self._now_us())
+    def tidy(self) -> bool:
+        """Seal what has been hot for long enough, and let go what has expired: some milliseconds' work.
+
+        False if there is nothing left to do. Raises SetupError if the policies are damaged.
+        """
+        sealed = self._sealing.seal_one(self._now_us())
+        return sealed or self._expiry.expire_some(self._clock())
 
     def seal_all(self) -> None:
         """Seal all that is hot."""
