@@ -6,7 +6,7 @@ import fcntl
 import logging
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 _QUEUE = 1024  # messages; when it is full the MQTT client's own queue grows, and drops the newest: they are sent again
 _BATCH = 1024  # messages a transaction: so many only if they come faster than they are stored
 _BATCH_BYTES = 16_000_000
+_CURSORS = 1000  # at a time
 _IDLE_S = 1.0
 _TIDY_AGAIN_S = 10.0
 _BIRTHS = "g/+/birth"
@@ -56,8 +57,7 @@ class Ingest:
         await session.subscribe(_BIRTHS, qos=0)
         await session.subscribe(_STATUSES, qos=0)
         await session.subscribe(_UPS, qos=0)
-        for topic, payload in self._intake.all_cursors().items():
-            await session.publish(topic, payload, retain=True)
+        await _publish(session, self._intake.all_cursors())
         self._session = session
         self.metrics.sessions.inc()
         self.metrics.online.set(1)
@@ -113,12 +113,18 @@ class Ingest:
         session = self._session
         if session is None:
             return
-        for topic, payload in publish.items():
-            await session.publish(topic, payload, retain=True)
+        await _publish(session, publish)
         now = asyncio.get_running_loop().time()
         if births_wanted and now - self._births_asked > _BIRTHS_AGAIN_S:
             self._births_asked = now
             await session.subscribe(_BIRTHS, qos=0)  # a renewed subscription brings the retained births again
+
+
+async def _publish(session: Session, cursors: Mapping[str, bytes]) -> None:
+    """In portions, since what is not on its way yet is held in memory."""
+    items = list(cursors.items())
+    for begin in range(0, len(items), _CURSORS):
+        await session.publish_all(dict(items[begin : begin + _CURSORS]), retain=True)
 
 
 @contextmanager

@@ -151,16 +151,23 @@ class Intake:
             raise DecodeError("pack", f"{len(payload)} bytes are too many")
         header, end = pack.decode_header(payload)
         gateway, lane = sender
+        receiver = self._receiver(sender)
+        skipped = receiver.skipped(header)
+        verdict = receiver.offer(header)
+        if verdict != STORE:  # a storm of repeated packs must not cost what their bodies would
+            self._writer.count(f"packs_{verdict}")
+            return []
         body, reason = self._read_body(payload[end:])
         if body is not None:
-            self._writer.check_pack(gateway, header, body)
-        if skipped := self._receiver(sender).skipped(header):
+            try:
+                self._writer.check_pack(gateway, header, body)
+            except UnknownAliasError:
+                receiver.withdraw(header)
+                raise
+        self._writer.count("packs_store")
+        if skipped:
             logger.error("%s/%s passes over %d packs that never came here", gateway, lane, skipped)
             self._writer.count("packs_skipped", skipped)
-        verdict = self._receiver(sender).offer(header)
-        self._writer.count(f"packs_{verdict}")
-        if verdict != STORE:
-            return []
         if body is not None:
             self._writer.write_pack(gateway, lane, header, body)
         else:

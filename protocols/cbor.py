@@ -25,11 +25,13 @@ else:
 _MAX_DEPTH = 8
 _DECIMAL_FRACTION = 4
 
-# RFC 8746, section 2.1: tag -> struct format of one element
+# RFC 8746, section 2.1: tag -> struct's byte order, letter and size of one element
 _ARRAY_FORMATS = {
-    64: "B", 65: ">H", 66: ">I", 67: ">Q", 69: "<H", 70: "<I", 71: "<Q",
-    72: "b", 73: ">h", 74: ">i", 75: ">q", 77: "<h", 78: "<i", 79: "<q",
-    81: ">f", 82: ">d", 85: "<f", 86: "<d",
+    64: ("<", "B", 1), 65: (">", "H", 2), 66: (">", "I", 4), 67: (">", "Q", 8),
+    69: ("<", "H", 2), 70: ("<", "I", 4), 71: ("<", "Q", 8),
+    72: ("<", "b", 1), 73: (">", "h", 2), 74: (">", "i", 4), 75: (">", "q", 8),
+    77: ("<", "h", 2), 78: ("<", "i", 4), 79: ("<", "q", 8),
+    81: (">", "f", 4), 82: (">", "d", 8), 85: ("<", "f", 4), 86: ("<", "d", 8),
 }  # fmt: skip
 _ARRAY_TAGS = {"B": 64, "H": 69, "I": 70, "Q": 71, "b": 72, "h": 77, "i": 78, "q": 79, "f": 85, "d": 86}
 _INTEGER_BITS = (("b", 7), ("h", 15), ("i", 31), ("q", 63))
@@ -136,50 +138,56 @@ def _take(data: bytes, start: int, count: int) -> bytes:
     return data[start : start + count]
 
 
-def _read_head(data: bytes, start: int) -> tuple[int, int, int]:
-    first = _take(data, start, 1)[0]
-    major, number = first >> 5, first & 31
-    start += 1
-    if number < 24:
-        return major, number, start
-    if number > 27:
-        raise DecodeError("CBOR", f"initial byte {first:#04x} is not of the part that packs use")
-    width = 1 << (number - 24)
-    return major, int.from_bytes(_take(data, start, width), "big"), start + width
-
-
 def _read(data: bytes, start: int, depth: int) -> "tuple[Any, int]":
-    if depth > _MAX_DEPTH:
-        raise DecodeError("CBOR", f"nested deeper than {_MAX_DEPTH}")
-    initial = start
-    major, number, start = _read_head(data, start)
+    """One item. A hub spends most of its time here: so what is short is read without a further call."""
+    if start >= len(data):
+        raise TruncatedError("CBOR", start + 1, len(data))
+    major, number = data[start] >> 5, data[start] & 31
+    begin = start + 1
+    if number >= 24:
+        if number > 27:
+            raise DecodeError("CBOR", f"initial byte {data[start]:#04x} is not of the part that packs use")
+        width = 1 << (number - 24)
+        number = int.from_bytes(_take(data, begin, width), "big")
+        begin += width
     if major == 0:
-        return number, start
+        return number, begin
+    if major == 4:
+        return _read_list(data, number, begin, depth)
+    if major == 6:
+        return _read_tagged(data, number, begin, depth)
     if major == 1:
-        return -1 - number, start
+        return -1 - number, begin
     if major == 2:
-        return bytes(_take(data, start, number)), start + number
+        return bytes(_take(data, begin, number)), begin + number
     if major == 3:
         try:
-            return bytes(_take(data, start, number)).decode(), start + number
+            return bytes(_take(data, begin, number)).decode(), begin + number
         except UnicodeError:
             raise DecodeError("CBOR", "text is not UTF-8") from None
-    if major == 6:
-        return _read_tagged(data, number, start, depth)
-    if major == 7:
-        return _read_simple(data, initial, start, number)
-    return _read_many(data, major, number, start, depth)
+    if major == 5:
+        return _read_map(data, number, begin, depth)
+    return _read_simple(data, start, begin, number)
 
 
-def _read_many(data: bytes, major: int, number: int, start: int, depth: int) -> "tuple[Any, int]":
+def _check(data: bytes, number: int, start: int, depth: int) -> None:
     if number > len(data) - start:  # each part takes a byte at least: refuse before making room for them
         raise TruncatedError("CBOR", start + number, len(data))
-    if major == 4:
-        items = []
-        for _ in range(number):
-            item, start = _read(data, start, depth + 1)
-            items.append(item)
-        return items, start
+    if depth >= _MAX_DEPTH:
+        raise DecodeError("CBOR", f"nested deeper than {_MAX_DEPTH}")
+
+
+def _read_list(data: bytes, number: int, start: int, depth: int) -> "tuple[Any, int]":
+    _check(data, number, start, depth)
+    items = []
+    for _ in range(number):
+        item, start = _read(data, start, depth + 1)
+        items.append(item)
+    return items, start
+
+
+def _read_map(data: bytes, number: int, start: int, depth: int) -> "tuple[Any, int]":
+    _check(data, number, start, depth)
     pairs = {}
     for _ in range(number):
         key, start = _read(data, start, depth + 1)
@@ -202,11 +210,11 @@ def _read_simple(data: bytes, initial: int, start: int, number: int) -> "tuple[A
 
 
 def _read_tagged(data: bytes, tag: int, start: int, depth: int) -> "tuple[Any, int]":
+    if depth >= _MAX_DEPTH:
+        raise DecodeError("CBOR", f"nested deeper than {_MAX_DEPTH}")
     content, end = _read(data, start, depth + 1)
     if tag in _ARRAY_FORMATS:
-        code = _ARRAY_FORMATS[tag][-1]
-        order = _ARRAY_FORMATS[tag][:-1] or "<"
-        width = struct.calcsize(order + code)
+        order, code, width = _ARRAY_FORMATS[tag]
         if not isinstance(content, bytes) or len(content) % width:
             raise DecodeError("CBOR", f"a typed array is not a byte string of {width}-byte elements")
         return struct.unpack(f"{order}{len(content) // width}{code}", content), end

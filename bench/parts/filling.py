@@ -68,7 +68,7 @@ def _birth(streams: int) -> Birth:
     thing = Thing(id=_GATEWAY, kind="bench", model="m", maker="k", name=name, state="online")
     named = [Stream(alias=n, thing=_GATEWAY, metric=f"m{n}", unit="1", name=name) for n in range(1, streams + 1)]
     return Birth(
-        state="online", gateway=_GATEWAY, incarnation=_INCARNATION, name=name, time_ms=1,
+        state="online", gateway=_GATEWAY, instance="1", incarnation=_INCARNATION, name=name, time_ms=1,
         things=(thing,), streams=tuple(named),
     )  # fmt: skip
 

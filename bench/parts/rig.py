@@ -72,16 +72,21 @@ deadband = 0
 
 def enrol(folder: Path) -> None:
     """A key and a certificate for the gateway."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, GATEWAY)])
-    csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
-    serial = logins.admit(folder, GATEWAY)
-    certificate = Authority(folder).sign(csr.public_bytes(serialization.Encoding.PEM), GATEWAY, serial)
+    certificate, private = certified(folder, GATEWAY, logins.admit(folder, GATEWAY))
     (folder / "gateway.pem").write_bytes(certificate)
+    (folder / "gateway.key").write_bytes(private)
+
+
+def certified(folder: Path, name: str, serial: str) -> tuple[bytes, bytes]:
+    """A certificate by the hub of this folder, and its key, both as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    certificate = Authority(folder).sign(csr.public_bytes(serialization.Encoding.PEM), name, serial)
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    (folder / "gateway.key").write_bytes(private)
+    return certificate, private
 
 
 def write_config(

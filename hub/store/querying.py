@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hub.store import accounts, spans
 from hub.store.accounts import Account, Backlog
@@ -20,11 +20,8 @@ MAX_ROWS = 10_000
 
 _LATEST = """
 SELECT stream.id, stream.thing, stream.metric, stream.unit, stream.name_en, stream.name_zh, stream.states,
-    latest.time_ms, latest.value, latest.exponent, latest.quality, latest.backfill, coalesce(latest.stored, 0) AS stored
-FROM stream LEFT JOIN latest ON latest.stream = stream.id
-WHERE stream.announced_ms = (
-    SELECT max(other.announced_ms) FROM stream AS other
-    WHERE other.thing = stream.thing AND other.metric = stream.metric)
+    latest.time_ms, latest.value, latest.exponent, latest.quality, latest.backfill, latest.stored
+FROM stream LEFT JOIN latest ON latest.stream = stream.id WHERE stream.current
 """
 
 
@@ -123,8 +120,11 @@ class Querying:
         """The current streams with their newest values, of all things or of one, in the order of their births."""
         with self._open() as db:
             one = (" AND stream.thing = ?", (thing,)) if thing is not None else ("", ())
-            rows = db.execute(f"{_LATEST}{one[0]} ORDER BY stream.thing, stream.position", one[1])
-            return [_stream(row) for row in rows]
+            cursor = db.cursor()
+            cursor.row_factory = None  # plain tuples: there may be very many
+            return list(
+                map(_stream, cursor.execute(f"{_LATEST}{one[0]} ORDER BY stream.thing, stream.position", one[1]))
+            )
 
     def history(self, stream: int, from_ms: int, to_ms: int) -> tuple[list[Point], bool]:
         """The readings with from <= time < to in order of time; more than MAX_ROWS: the newest of them, and True."""
@@ -236,11 +236,8 @@ def _thing(row: sqlite3.Row) -> ThingNow:
     return ThingNow(row["id"], row["gateway"], row["kind"], row["model"], row["maker"], _name(row), state, reason)
 
 
-def _stream(row: sqlite3.Row) -> StreamNow:
-    latest = None if row["time_ms"] is None else _point(row)
-    states = {int(code): names for code, names in json.loads(row["states"]).items()}
-    return StreamNow(row["id"], row["thing"], row["metric"], row["unit"], _name(row), states, latest, row["stored"])
-
-
-def _point(row: sqlite3.Row) -> Point:
-    return Point(row["time_ms"], row["value"], row["exponent"], row["quality"], bool(row["backfill"]))
+def _stream(row: tuple[Any, ...]) -> StreamNow:
+    stream, thing, metric, unit, en, zh, states, time_ms, value, exponent, quality, backfill, stored = row
+    names = {int(code): names for code, names in json.loads(states).items()} if states else {}
+    latest = None if time_ms is None else Point(time_ms, value, exponent, quality, bool(backfill))
+    return StreamNow(stream, thing, metric, unit, {"en": en, "zh": zh}, names, latest, stored or 0)

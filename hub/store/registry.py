@@ -18,27 +18,43 @@ ON CONFLICT DO UPDATE SET gateway = excluded.gateway, kind = excluded.kind, mode
 WHERE excluded.born_ms >= born_ms OR excluded.gateway = gateway
 """
 _STREAM = """
-INSERT INTO stream (thing, metric, unit, name_en, name_zh, states, position, announced_ms)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO stream (thing, metric, unit, name_en, name_zh, states, position, current) VALUES (?, ?, ?, ?, ?, ?, ?, 1)
 ON CONFLICT DO UPDATE SET name_en = excluded.name_en, name_zh = excluded.name_zh, states = excluded.states,
-    position = excluded.position, announced_ms = excluded.announced_ms
+    position = excluded.position, current = 1
 RETURNING id
 """
+_REPLACED = "UPDATE stream SET current = 0 WHERE thing = ? AND metric = ? AND id != ?"
 _ALIAS = "INSERT OR IGNORE INTO alias (gateway, incarnation, alias, stream) VALUES (?, ?, ?, ?)"
 
 
+class _Things(dict[int, str]):
+    """The thing that each stream belongs to, which never changes; read from the table when it is first asked for."""
+
+    def __init__(self, db: sqlite3.Connection):
+        super().__init__()
+        self._db = db
+
+    def __missing__(self, stream: int) -> str:
+        (thing,) = self._db.execute("SELECT thing FROM stream WHERE id = ?", (stream,)).fetchone()
+        self[stream] = thing
+        return str(thing)
+
+
 class Registry:
-    """What gateways have announced. All calls belong to the writer's transaction; `forget` after one that failed."""
+    """What gateways have announced. All calls belong to the writer's transaction; `forget` after one that failed.
+
+    things: the thing of each stream.
+    """
 
     def __init__(self, db: sqlite3.Connection):
         self._db = db
         self._streams: dict[tuple[str, int], dict[int, int]] = {}
-        self._things: dict[int, str] = {}
+        self.things = _Things(db)
 
     def forget(self) -> None:
         """The transaction was undone: what is known is read again from the tables."""
         self._streams.clear()
-        self._things.clear()
+        self.things.clear()
 
     def aliases(self, gateway: str, incarnation: int) -> dict[int, int]:
         """The stream that each alias of this gateway's incarnation stands for."""
@@ -48,14 +64,6 @@ class Registry:
             rows = self._db.execute("SELECT alias, stream FROM alias WHERE gateway = ? AND incarnation = ?", key)
             known = self._streams[key] = dict(rows.fetchall())
         return known
-
-    def thing_of(self, stream: int) -> str:
-        """The thing that a stream belongs to, which never changes."""
-        thing = self._things.get(stream)
-        if thing is None:
-            (thing,) = self._db.execute("SELECT thing FROM stream WHERE id = ?", (stream,)).fetchone()
-            self._things[stream] = thing
-        return thing
 
     def write_birth(self, birth: Birth, now_ms: int) -> None:
         """Take over a gateway, its things and its aliases. Raises BirthError, before anything is written."""
@@ -69,9 +77,10 @@ class Registry:
             names = (t.kind, t.model, t.maker, t.name.en, t.name.zh)
             self._db.execute(_THING, (t.id, birth.gateway, *names, t.state, t.reason, place, birth.time_ms))
         for place, s in enumerate(birth.streams):
-            states = json.dumps({code: each.model_dump() for code, each in s.states.items()}, ensure_ascii=False)
-            named = (s.name.en, s.name.zh, states, place, now_ms)
+            states = {code: each.model_dump() for code, each in s.states.items()}
+            named = (s.name.en, s.name.zh, json.dumps(states, ensure_ascii=False) if states else "", place)
             (stream,) = self._db.execute(_STREAM, (s.thing, s.metric, s.unit, *named)).fetchone()
+            self._db.execute(_REPLACED, (s.thing, s.metric, stream))
             known[s.alias] = stream
             self._db.execute(_ALIAS, (*key, s.alias, stream))
 

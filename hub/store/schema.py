@@ -26,12 +26,13 @@ CREATE TABLE thing (
 ) WITHOUT ROWID;
 
 -- A metric that changes its unit becomes a stream of its own; the one announced last is the current one. states: what
--- the codes of an enumeration mean, JSON, code -> names by language.
+-- the codes of an enumeration mean, JSON, code -> names by language; empty of all else.
 CREATE TABLE stream (
     id INTEGER PRIMARY KEY, thing TEXT NOT NULL, metric TEXT NOT NULL, unit TEXT NOT NULL,
     name_en TEXT NOT NULL, name_zh TEXT NOT NULL, states TEXT NOT NULL, position INTEGER NOT NULL,
-    announced_ms INTEGER NOT NULL, UNIQUE (thing, metric, unit)
+    current INTEGER NOT NULL, UNIQUE (thing, metric, unit)
 );
+CREATE INDEX stream_of_thing ON stream (thing, position);
 
 CREATE TABLE alias (
     gateway TEXT NOT NULL, incarnation INTEGER NOT NULL, alias INTEGER NOT NULL, stream INTEGER NOT NULL,

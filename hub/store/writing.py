@@ -144,7 +144,7 @@ class Writer:
     def write_pack(self, gateway: str, lane: str, header: Header, body: Body) -> None:
         """Take over a pack's readings, counts and gap records, and move the cursor past it."""
         known = self._registry.aliases(gateway, incarnation_of(header.epoch))
-        thing_of = self._registry.thing_of
+        thing_of = self._registry.things.__getitem__
         stored: Counter[str] = Counter()
         for column in body.columns:
             stream = known[column.alias]
@@ -154,7 +154,8 @@ class Writer:
             streams = [known[alias] for alias in aliases_of(row)]
             self._batch.add_row(streams, row, backfill=header.backfill)
             stored.update(map(thing_of, streams))
-        self._write_losses((gateway, lane, header.epoch), header, body)
+        if body.lost:
+            self._write_losses((gateway, lane, header.epoch), header, body)
         self._tallies.add((gateway, lane, header.epoch), body.tallies, stored)
         self._cursors[gateway, lane, header.epoch] = header.seq
 
@@ -191,5 +192,5 @@ class Writer:
         keys = live["stream"].astype(np.int64) * _BUCKETS + buckets_of(stored_ms - live["time_ms"])
         counts: Counter[tuple[str, int]] = Counter()
         for key, count in zip(*(each.tolist() for each in np.unique(keys, return_counts=True)), strict=True):
-            counts[self._registry.thing_of(key // _BUCKETS), key % _BUCKETS] += count
+            counts[self._registry.things[key // _BUCKETS], key % _BUCKETS] += count
         self._db.executemany(_LAG, ((*key, count) for key, count in counts.items()))

@@ -245,7 +245,7 @@ def test_a_changed_unit_makes_a_stream_of_its_own(born: Writer, querying: Queryi
     changed = birth(incarnation=8).replace(b'"unit": "/min"', b'"unit": "Hz"', 1)
     with born.transaction():
         born.write_birth(parsed(changed))
-    stream = next(s for s in querying.streams("wearable-1") if s.metric == "heart_rate")
+    (stream,) = [s for s in querying.streams("wearable-1") if s.metric == "heart_rate"]
     assert (stream.unit, stream.latest) == ("Hz", None)
 
 
