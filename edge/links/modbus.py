@@ -214,7 +214,7 @@ class ModbusLink:
         plan = table.due(asyncio.get_running_loop().time())
         left = deque(plan)
         answered: list[BlockRequest] = []
-        learned = plan is not table.requests
+        learned = table.learning or plan is not table.requests
         while left:
             if self._actions:
                 await self._carry_out()

@@ -37,6 +37,11 @@ class Table:
         self._replan()
 
     @property
+    def learning(self) -> bool:
+        """Whether the answers to the plan tell something new: then `settle` is to be called with them."""
+        return self._layout.learning
+
+    @property
     def probe(self) -> "BlockRequest":
         """A request that shows whether the device is there."""
         return self.requests[0] if self.requests else self._request(self._layout.refused_spans[0])
@@ -69,11 +74,11 @@ class Table:
             self.refusals.pop(field.name, None)
 
     def settle(self, answered: Iterable["BlockRequest"]) -> None:
-        """After a poll with refusals or a new try: what was answered, and so what to request from now on."""
-        for request in answered:
-            if request.block in self._layout.refused_spans:
-                self._layout.forget()
-            self._layout.answered(request.block)
+        """After a poll that has taught something: what was answered, and so what to request from now on."""
+        blocks = [request.block for request in answered]
+        if set(blocks).intersection(self._layout.refused_spans):
+            self._layout.forget()
+        self._layout.answered(blocks)
         self._replan()
 
     def _replan(self) -> None:

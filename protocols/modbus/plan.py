@@ -102,19 +102,25 @@ class Layout:
     """The spans wanted of one table of one device, and which registers it has refused.
 
     What is known of a refusal is an interval: somewhere in it is a register that the device does not have. It shrinks
-    as parts of it are answered. `blocks` is the plan; `refused_spans` are those that cannot be read. A block that is
-    refused although all its parts have been answered is longer than the device takes: later ones are shorter.
+    as parts of it are answered. Where nothing is left of it, the device has refused the length: how much it does take
+    is found out as far as that makes the plan cheaper. What is left between two spans may have either reason, and the
+    two are read together once more. So in the end the plan is the cheapest that this device answers.
+    `blocks` is the plan; `refused_spans` are those that cannot be read; `learning`: whether answers to the plan tell
+    something new.
     """
 
     def __init__(self, spans: "Iterable[Span]", cost: "Cost", *, most: int = 125):
         self._spans = sorted(set(spans))
         self._cost = cost
-        self._most = most
-        self._refused: "list[Span]" = []
-        self._answered: set[int] = set()
+        self._most = most  # in a block: no longer one may be answered
+        self._limited = False  # whether the device takes less than was thought
         self._longest = 0  # block that was answered
+        self._answered: set[int] = set()
+        self._refused: set[Span] = set()  # blocks
+        self._holes: "list[Span]" = []  # what is left of them
         self.blocks = plan_reads(self._spans, cost, most=most)
         self.refused_spans: "list[Span]" = []
+        self.learning = False
 
     def refused(self, block: "Span") -> "list[Span]":
         """The device refused this block as an illegal address: smaller ones to read in its place, now.
@@ -123,35 +129,66 @@ class Layout:
         """
         if self._answered.issuperset(range(block[0], sum(block))):
             self._contradicted(block)
-        self._refused = self._narrowed(self._refused + [block])
+        self._refused.add(block)
+        self._holes = self._narrowed(self._holes + [block])
         self._plan()
         return _halves([span for span in self._spans if _contains_any(block[0], sum(block), [span])], block)
 
-    def answered(self, block: "Span") -> None:
-        """The device answered this block: all its registers are there. Of use after a refusal only."""
-        self._answered.update(range(block[0], sum(block)))
-        self._longest = max(self._longest, block[1])
-        self._refused = self._narrowed(self._refused)
+    def answered(self, blocks: "Iterable[Span]") -> None:
+        """The device answered these blocks: all their registers are there. Of use after a refusal and while learning."""
+        for block in blocks:
+            self._answered.update(range(block[0], sum(block)))
+            self._longest = max(self._longest, block[1])
+        self._holes = self._narrowed(self._holes)
         self._plan()
 
     def forget(self) -> None:
         """The device has thought better of a refusal: of all of them, perhaps. How much it takes at once is kept."""
-        self._refused = []
-        self._answered = set()
+        self._answered, self._refused, self._holes = set(), set(), []
         self._plan()
 
     def _contradicted(self, block: "Span") -> None:
         """It is the length that the device refuses; or, where it has answered longer ones, it is another device now."""
-        shorter = max([self._longest] + [count for at, count in self._spans if (at, count) not in self.refused_spans])
-        if shorter < block[1]:
-            self._most = shorter
+        if block[1] > max(
+            [self._longest] + [count for at, count in self._spans if (at, count) not in self.refused_spans]
+        ):
+            self._most = block[1] - 1
+            self._limited = True
         else:
             self._answered.difference_update(range(block[0], sum(block)))
+            self._longest = 0
 
     def _plan(self) -> None:
-        self.refused_spans = [span for span in self._spans if _contains_any(span[0], sum(span), self._refused)]
+        self.refused_spans = [span for span in self._spans if _contains_any(span[0], sum(span), self._holes)]
         readable = [span for span in self._spans if span not in self.refused_spans]
-        self.blocks = plan_reads(readable, self._cost, most=self._most, refused=self._refused)
+        lengths = [self._most]
+        if self._limited:  # what it has taken for sure; and more, where that is worth the try
+            sure = max([self._longest] + [count for _, count in readable])
+            lengths = [sure, (sure + self._most + 1) // 2, self._most]
+        plans = [plan_reads(readable, self._cost, most=most, refused=self._holes) for most in lengths]
+        self.blocks = next((plan for plan in plans[1:] if self._price(plan) < self._price(plans[0])), plans[0])
+        doubt = self._doubt(readable)
+        if doubt:
+            apart = [span for span in readable if not _contains_any(doubt[0], sum(doubt), [span])]
+            self.blocks = sorted(plan_reads(apart, self._cost, most=lengths[0], refused=self._holes) + [doubt])
+        self.learning = not all([self._is_sure(block) for block in self.blocks])
+
+    def _is_sure(self, block: "Span") -> bool:
+        return block[1] <= self._longest and self._answered.issuperset(range(block[0], sum(block)))
+
+    def _price(self, plan: "list[Span]") -> float:
+        return sum([self._cost.request_s + self._cost.each_s * count for _, count in plan])
+
+    def _doubt(self, readable: "list[Span]") -> "Span | None":
+        """The spans around a hole, as a block: no plan reads over the hole without them. None if it was refused."""
+        for hole in self._holes:
+            before = [span for span in readable if sum(span) <= hole[0]]
+            behind = [span for span in readable if span[0] >= sum(hole)]
+            if before and behind:
+                block = _block([max(before, key=sum), min(behind)])
+                if block[1] <= self._most and not _contains_any(block[0], sum(block), list(self._refused)):
+                    return block
+        return None
 
     def _narrowed(self, intervals: "list[Span]") -> "list[Span]":
         """Without the registers at their ends that have been answered, and without those that contain another one.
