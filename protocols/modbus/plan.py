@@ -135,7 +135,7 @@ class Layout:
         return _halves([span for span in self._spans if _contains_any(block[0], sum(block), [span])], block)
 
     def answered(self, blocks: "Iterable[Span]") -> None:
-        """The device answered these blocks: all their registers are there. Of use after a refusal and while learning."""
+        """The device answered these blocks: all their registers are there. Of use after a refusal, while learning."""
         for block in blocks:
             self._answered.update(range(block[0], sum(block)))
             self._longest = max(self._longest, block[1])
