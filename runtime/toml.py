@@ -17,7 +17,10 @@ _LINE_IN_MESSAGE = re.compile(r"\(at line (\d+), column \d+\)")
 
 
 class TomlFileError(Exception):
-    """A TOML file that cannot be used. Attributes: path, line (or None), key (dotted, may be empty), reason."""
+    """A file, TOML or JSON, that cannot be used.
+
+    Attributes: path, line (or None), key (dotted, may be empty), reason.
+    """
 
     def __init__(self, path: Path, line: int | None, key: str, reason: str):
         where = f"{path}:{line}" if line else str(path)
@@ -35,18 +38,8 @@ def load_toml(
 
     context: makes, of the content as it was read, what the model's validators are given as their context.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise TomlFileError(path, None, "", "there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise TomlFileError(path, None, "", f"cannot be read: {error}") from error
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        found = _LINE_IN_MESSAGE.search(str(error))
-        reason = _LINE_IN_MESSAGE.sub("", str(error)).strip()
-        raise TomlFileError(path, int(found[1]) if found else None, "", f"not TOML: {reason}") from error
+    text = read_text(path)
+    content = parse_toml(path, text)
     try:
         return model.model_validate(content, context=context(content) if context else None)
     except ValidationError as error:
@@ -59,18 +52,34 @@ def load_toml(
         raise TomlFileError(path, line_of(text, location), dotted, reason) from error
 
 
+def read_text(path: Path) -> str:
+    """The file's text. Raises TomlFileError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise TomlFileError(path, None, "", "there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise TomlFileError(path, None, "", f"cannot be read: {error}") from error
+
+
+def parse_toml(path: Path, text: str) -> dict[str, Any]:
+    """The content of a file's text. Raises TomlFileError."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = _LINE_IN_MESSAGE.search(str(error))
+        reason = _LINE_IN_MESSAGE.sub("", str(error)).strip()
+        raise TomlFileError(path, int(found[1]) if found else None, "", f"not TOML: {reason}") from error
+
+
 def line_of(text: str, location: tuple[int | str, ...]) -> int | None:
     """The line (from 1) on which the deepest part of `location` that the text names is written."""
     best: tuple[int, int] | None = None
     table: tuple[int | str, ...] = ()
-    counts: dict[str, int] = {}
+    counts: dict[tuple[int | str, ...], int] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
-            name = header[2].replace('"', "")
-            table = tuple(name.split("."))
-            if header[1]:
-                table += (counts.get(name, 0),)
-                counts[name] = counts.get(name, 0) + 1
+            table = _entered(header[2].replace('"', "").split("."), counts, is_list=bool(header[1]))
             here = table
         elif key := _KEY.match(line):
             here = (*table, *key[1].replace('"', "").split("."))
@@ -80,6 +89,18 @@ def line_of(text: str, location: tuple[int | str, ...]) -> int | None:
         if location[:depth] == here and (best is None or depth > best[0]):
             best = (depth, number)
     return best[1] if best else None
+
+
+def _entered(names: list[str], counts: dict[tuple[int | str, ...], int], *, is_list: bool) -> tuple[int | str, ...]:
+    """The place that a header names; `counts` has how many tables each list has so far, of which it means the last."""
+    place: tuple[int | str, ...] = ()
+    for number, name in enumerate(names, 1):
+        place += (name,)
+        if is_list and number == len(names):
+            counts[place] = counts.get(place, 0) + 1
+        if place in counts:
+            place += (counts[place] - 1,)
+    return place
 
 
 def _parts_of(content: object) -> set[object]:

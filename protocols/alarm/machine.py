@@ -78,8 +78,8 @@ class Machine:
         return [self.state, self._when.turning_ms] + [condition.truth for condition in self._conditions]
 
     def start(self, now_ms: int) -> None:
-        """Begin to observe: silence is counted from now on."""
-        self._at_ms = now_ms - self.rule.wait_ms - self._grace_ms
+        """Begin to observe: nothing was before now, neither silence nor what a condition says of the time."""
+        self._at_ms = now_ms
         for root in (self._when, self._inhibit):
             if root:
                 root.start(now_ms)
@@ -130,7 +130,7 @@ class Machine:
 
     def due_ms(self) -> "int | None":
         """When `settle` has something to do though no reading comes, on its clock; None: never."""
-        times = [self._timer_ms(), self._held[0][0] if self._held else None]
+        times = [self._timer_ms(), max(self._held[0][0], self._at_ms) if self._held else None]
         first = earliest([time for time in times if time is not None])
         return None if first is None else first + self.rule.wait_ms + self._grace_ms
 

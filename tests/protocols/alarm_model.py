@@ -36,16 +36,12 @@ class Script:
     lateness: int
     grace: int
     moments: list[Moment] = field(default_factory=list)
-    reached: int = 0
+    reached: int = START
+    begun: bool = False
     now: int = START
     newest: int = 0
     taken: dict[str, int] = field(default_factory=dict)
     held: list[tuple[int, str, Any, str]] = field(default_factory=list)
-
-    def begin(self) -> None:
-        """Observation begins."""
-        self.reached = START - self.wait - self.grace
-        self.moments.append(Moment(self.reached))
 
     def take(self, metric: str, time: int, value: Any, unit: str) -> None:
         """A reading comes."""
@@ -58,11 +54,20 @@ class Script:
     def settle(self) -> None:
         """Time goes on to where it has come."""
         upto = max(self.newest, self.now - self.grace) - self.wait
-        for time in sorted({time for time, *_ in self.held if time <= self.reached}):
-            self.moments.append(Moment(self.reached, self._release(time)))
+        if upto < self.reached:
+            return
+        if not self.begun:
+            self._add()
+        while waiting := [time for time, *_ in self.held if time <= self.reached]:
+            self.moments.append(Moment(self.reached, self._release(min(waiting))))
         while self.reached < upto:
             self.reached += 1
             self.moments.append(Moment(self.reached, self._release(self.reached)))
+
+    def act(self, moment: Moment) -> None:
+        """Somebody does something."""
+        self.begun = True
+        self.moments.append(moment)
 
     def go_away(self, seconds: int) -> None:
         """Nobody observes for so long."""
@@ -70,8 +75,13 @@ class Script:
         away = self.now - self.grace - self.wait - self.reached
         if away > 0:
             self.reached += away
-            waiting = [time for time, *_ in self.held if time <= self.reached]
-            self.moments.append(Moment(self.reached, self._release(min(waiting)) if waiting else [], away=away))
+            self._add(away)
+
+    def _add(self, away: int = 0) -> None:
+        """A look at everything, with the first readings that wait for it."""
+        self.begun = True
+        waiting = [time for time, *_ in self.held if time <= self.reached]
+        self.moments.append(Moment(self.reached, self._release(min(waiting)) if waiting else [], away=away))
 
     def _release(self, time: int) -> list[tuple[str, int, Any, str]]:
         found = sorted((each for each in self.held if each[0] == time), key=lambda each: each[:2])
@@ -163,7 +173,7 @@ def _within(said: dict[str, Any], at: int) -> bool:
 
 def _counted(said: dict[str, Any], moments: Sequence[Moment]) -> list[Truth]:
     parts = [truths(part, moments) for part in (said["of"] if said["kind"] == "at_least" else said[said["kind"]])]
-    least = {"all": len(parts), "at_least": said.get("at_least")}.get(said["kind"], 1)
+    least: int = {"all": len(parts), "at_least": said.get("at_least", 1)}.get(said["kind"], 1)
     within = said.get("within_s", 0) // 1000
     found: list[Truth] = []
     for place, moment in enumerate(moments):

@@ -5,7 +5,8 @@
 
 import json
 import os
-from typing import Any
+from collections import Counter
+from typing import Any, ClassVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -80,7 +81,9 @@ HEAD = {"id": "r", "version": 1, "name": {"en": "R", "zh": "R"}, "priority": "hi
 
 
 class Against(RuleBasedStateMachine):
-    """Drives the machine, writes down what it is given, and at the end asks the model."""
+    """Drives the machine, writes down what it is given, and at the end asks the model. `counted`: over all runs."""
+
+    counted: ClassVar[Counter[str]] = Counter()
 
     @initialize(said=RULES, grace=st.integers(0, 3))
     def begin(self, said: dict[str, Any], grace: int) -> None:
@@ -92,7 +95,6 @@ class Against(RuleBasedStateMachine):
         self.found: list[Any] = []
         self.given: list[tuple[str, int, int, str]] = []
         self.machine.start(START * 1000)
-        self.script.begin()
         self.settle()
 
     def settle(self) -> None:
@@ -133,6 +135,7 @@ class Against(RuleBasedStateMachine):
         time = self.script.now - age
         if (metric, time) in {(m, t) for m, t, _, _ in self.given}:
             return  # two readings of one metric at one time: which is the later one, only their order can tell
+        self.counted["late"] += age > 0
         self.take(metric, time, value, unit, quality)
         self.settle()
 
@@ -140,6 +143,7 @@ class Against(RuleBasedStateMachine):
     def repeat(self, back: int) -> None:
         """What came comes again."""
         if back <= len(self.given):
+            self.counted["repeated"] += 1
             metric, time, value, unit = self.given[-back]
             self.take(metric, time, value, unit)
             self.given.pop()
@@ -162,6 +166,7 @@ class Against(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """All is forgotten but what was dumped."""
+        self.counted["restarts"] += 1
         dumped = json.loads(json.dumps(self.machine.dump()))
         self.machine = Machine(self.rule, "t", grace_ms=self.grace * 1000)
         self.machine.load(dumped)
@@ -181,14 +186,14 @@ class Against(RuleBasedStateMachine):
             onset_ms = self.machine.identity.onset_ms
             self.found += self.machine.acknowledge(onset_ms, "someone", self.script.now * 1000)
             assert self.machine.acknowledge(onset_ms - 1, "someone", self.script.now * 1000) == []
-            self.script.moments.append(Moment(self.script.reached, acknowledges=True, now=self.script.now))
+            self.script.act(Moment(self.script.reached, acknowledges=True, now=self.script.now))
 
     @rule(seconds=st.integers(0, 20))
     def shelve(self, seconds: int) -> None:
         """Somebody puts the rule aside, or takes it back."""
         until = self.script.now + seconds
         self.found += self.machine.shelve(until * 1000, "someone", self.script.now * 1000)
-        self.script.moments.append(Moment(self.script.reached, shelves_until=until, now=self.script.now))
+        self.script.act(Moment(self.script.reached, shelves_until=until, now=self.script.now))
 
     def teardown(self) -> None:
         if not hasattr(self, "machine"):
@@ -196,6 +201,8 @@ class Against(RuleBasedStateMachine):
         assert [_plain(each) for each in self.found] == outcome(self.rule, self.script.moments)
         identities = [each.identity for each in self.found if isinstance(each, Change) and each.number == 1]
         assert len(set(identities)) == len(identities), "two alarms of one identity"
+        self.counted["sequences"] += 1
+        self.counted["alarms"] += len(identities)
 
 
 def _plain(each: Any) -> tuple[Any, ...]:
