@@ -1,4 +1,4 @@
-"""The hub's command line: python -m hub {run,ingest,web,enrol,revoke,command,retention}."""
+"""The hub's command line: python -m hub {run,ingest,web,enrol,revoke,command,retention,backup,restore}."""
 
 import argparse
 import asyncio
@@ -6,6 +6,7 @@ import contextlib
 import logging
 import signal
 import sys
+from datetime import datetime
 from pathlib import Path
 
 from hub import enrolment, retention
@@ -33,13 +34,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar="HOST",
         help="a host name or address by which gateways reach the broker; may be repeated",
     )
+    save = commands.add_parser(
+        "backup", help="write everything to one file while the hub runs; it holds the hub's keys"
+    )
+    save.add_argument("file", type=Path, help="the file to make")
+    back = commands.add_parser("restore", help="make a hub's data of a backup")
+    back.add_argument("file", type=Path, help="the backup")
+    back.add_argument("--replace", action="store_true", help="put the data that is there aside, in a folder beside it")
     keep = commands.add_parser("retention", help="show how long readings are kept, or set it for a metric")
     keep.add_argument("metric", nargs="?", help="a metric, or * for all that have no policy of their own")
     keep.add_argument("--days", type=int, help="keep readings for so many days, then delete them")
     keep.add_argument("--step-minutes", type=int, metavar="N", help="keep steps of this length in their place")
     keep.add_argument("--step-days", type=int, metavar="DAYS", help="keep the steps so long (default: for ever)")
     keep.add_argument("--forever", action="store_true", help="keep the readings for ever, or as * says")
-    for command in (run, one, page, enrol, revoke, tell, keep):
+    for command in (run, one, page, enrol, revoke, tell, keep, save, back):
         command.add_argument("--data", type=Path, required=True, metavar="DIR", help="where everything is kept")
     for command in (run, one, page, tell):
         command.add_argument("--host", default="127.0.0.1", help="the address to listen on, or where the broker is")
@@ -75,6 +83,15 @@ def _retention(options: argparse.Namespace) -> None:
         print(f"{metric}: {known.get(metric, known[retention.ALL])}")
 
 
+def _restore(options: argparse.Namespace) -> None:
+    from hub import backup  # noqa: PLC0415 - as for _run
+
+    made = backup.restore(options.file, options.data, replace=options.replace)
+    when = datetime.fromtimestamp(made.made_ms / 1000).astimezone().isoformat(timespec="seconds")
+    print(f"{options.data}: {made.readings} readings as of {when}")
+    print("What was stored later comes again as far as gateways still hold it; /api/v1/restores tells what is missing.")
+
+
 def _run(options: argparse.Namespace) -> int:
     """The exit code."""
     # Each part imports what it alone needs: NiceGUI takes a second, which `hub enrol` would only wait for.
@@ -90,6 +107,13 @@ def _run(options: argparse.Namespace) -> int:
             from hub import web  # noqa: PLC0415
 
             web.run(options.data, host=options.host, port=options.port)
+        case "backup":
+            from hub import backup  # noqa: PLC0415
+
+            made = backup.backup(options.data, options.file)
+            print(f"{options.file}: {made.readings} readings, {made.files} files, {made.size} bytes")
+        case "restore":
+            _restore(options)
         case "retention":
             _retention(options)
         case "enrol":

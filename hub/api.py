@@ -114,6 +114,31 @@ class Custody(BaseModel):
     p99_ms: float | None
 
 
+class Restore(BaseModel):
+    """This store was restored from a backup: what was stored from `backup_ms` to `restored_ms` may be missing."""
+
+    backup_ms: int
+    restored_ms: int
+
+
+class Skip(BaseModel):
+    """Packs, the first to the last of an epoch, that a gateway has handed over and let go of, and that are not here."""
+
+    gateway: str
+    lane: str
+    epoch: int
+    first: int
+    last: int
+    found_ms: int
+
+
+class Restores(BaseModel):
+    """What is known to be missing since a store that was here before is no more."""
+
+    restores: list[Restore]
+    skips: list[Skip]
+
+
 def _reading(point: Point) -> Reading:
     return Reading(
         time_ms=point.time_ms,
@@ -200,6 +225,14 @@ def make_router(store: Querying) -> APIRouter:
     def custody() -> list[Custody]:
         """Per thing, what the hub knows of the whereabouts of its readings."""
         return [Custody(**vars(one)) for one in store.custody()]
+
+    @router.get("/restores", tags=["custody"])
+    def restores() -> Restores:
+        """Restores from backups, and what gateways cannot send again after them."""
+        return Restores(
+            restores=[Restore(**vars(one)) for one in store.restores()],
+            skips=[Skip(**vars(one)) for one in store.skips()],
+        )
 
     @router.api_route("/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
     def nothing(path: str) -> None:

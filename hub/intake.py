@@ -34,6 +34,8 @@ class Store(Protocol):
     def write_status(self, gateway: str, status: status.Status, *, retained: bool) -> None: ...
     def check_pack(self, gateway: str, header: Header, body: pack.Body) -> None: ...
     def write_pack(self, gateway: str, lane: str, header: Header, body: pack.Body) -> None: ...
+
+    def write_skip(self, gateway: str, lane: str, epoch: int, *, first: int, last: int) -> None: ...
     def set_aside(self, gateway: str, lane: str, header: Header, message: bytes, reason: str) -> None: ...
 
 
@@ -152,7 +154,8 @@ class Intake:
         header, end = pack.decode_header(payload)
         gateway, lane = sender
         receiver = self._receiver(sender)
-        skipped = receiver.skipped(header)
+        # Of an epoch that we do not know: they were handed over before this store was, or was restored.
+        skipped = receiver.skipped(header) if receiver.knows(header.epoch) else header.first - 1
         verdict = receiver.offer(header)
         if verdict != STORE:  # a storm of repeated packs must not cost what their bodies would
             self._writer.count(f"packs_{verdict}")
@@ -166,8 +169,9 @@ class Intake:
                 raise
         self._writer.count("packs_store")
         if skipped:
-            logger.error("%s/%s passes over %d packs that never came here", gateway, lane, skipped)
+            logger.error("%s/%s passes over %d packs that are not here", gateway, lane, skipped)
             self._writer.count("packs_skipped", skipped)
+            self._writer.write_skip(gateway, lane, header.epoch, first=header.first - skipped, last=header.first - 1)
         if body is not None:
             self._writer.write_pack(gateway, lane, header, body)
         else:

@@ -255,6 +255,10 @@ class Receiver:
         self._committed = dict(stored)
         self._accepted = dict(stored)
 
+    def knows(self, epoch: int) -> bool:
+        """Whether a pack of this epoch was ever accepted."""
+        return epoch in self._accepted
+
     def skipped(self, header: "Header") -> int:
         """How many packs of an epoch that we know would be passed over by taking this one, as its base tells.
 

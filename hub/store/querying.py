@@ -82,6 +82,26 @@ class Loss:
 
 
 @dataclass(frozen=True)
+class Restore:
+    """A store was restored from a backup."""
+
+    backup_ms: int
+    restored_ms: int
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Packs of an epoch, the first to the last, that this store lacks; found_ms: when it was noticed."""
+
+    gateway: str
+    lane: str
+    epoch: int
+    first: int
+    last: int
+    found_ms: int
+
+
+@dataclass(frozen=True)
 class Custody:
     """What the hub knows of a thing's readings: where each of them is, and how fast they came."""
 
@@ -157,6 +177,17 @@ class Querying:
                 (thing, from_ms, to_ms),
             )
             return [Loss(*row) for row in rows]
+
+    def restores(self) -> list[Restore]:
+        """When this store was restored from a backup, and of when: what was stored in between may be missing."""
+        with self._open() as db:
+            return [Restore(*row) for row in db.execute("SELECT backup_ms, restored_ms FROM restored ORDER BY 2")]
+
+    def skips(self) -> list[Skip]:
+        """Packs that gateways have handed over and that are not here."""
+        with self._open() as db:
+            rows = db.execute("SELECT gateway, lane, epoch, from_seq, upto_seq, found_ms FROM skipped ORDER BY 6, 1, 2")
+            return [Skip(*row) for row in rows]
 
     def intervals_ms(self) -> dict[int, float]:
         """How far apart the last readings of each stream usually lie: by this an age is judged."""

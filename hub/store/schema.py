@@ -2,6 +2,7 @@
 
 import fcntl
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from sqlite_utils import Database, Migrations
@@ -95,6 +96,14 @@ CREATE TABLE lost (
     PRIMARY KEY (gateway, lane, epoch, seq, thing)
 ) WITHOUT ROWID;
 
+-- Packs from..upto of an epoch were taken over by a store that is no more, and are not here: a backup was restored.
+CREATE TABLE skipped (
+    gateway TEXT NOT NULL, lane TEXT NOT NULL, epoch INTEGER NOT NULL, from_seq INTEGER NOT NULL,
+    upto_seq INTEGER NOT NULL, found_ms INTEGER NOT NULL, PRIMARY KEY (gateway, lane, epoch, from_seq)
+) WITHOUT ROWID;
+
+CREATE TABLE restored (backup_ms INTEGER NOT NULL, restored_ms INTEGER NOT NULL);
+
 -- Packs of a good header whose body cannot be read: kept as they came, so that their lane goes on and nothing is lost.
 CREATE TABLE set_aside (
     gateway TEXT NOT NULL, lane TEXT NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, stored_ms INTEGER NOT NULL,
@@ -129,6 +138,13 @@ def prepare(data: Path) -> Path:
         finally:
             connection.close()
     return data / FILE
+
+
+def unknown_migrations(db: sqlite3.Connection) -> list[str]:
+    """Migrations of this store that are not ours: a newer version has made them."""
+    with closing(sqlite3.connect(":memory:")) as empty:
+        ours = {migration.name for migration in migrations.pending(Database(empty))}
+    return [one.name for one in migrations.applied(Database(db)) if one.name not in ours]
 
 
 def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:

@@ -31,6 +31,7 @@ ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)
 """
 _LOST = "INSERT INTO lost (gateway, lane, epoch, seq, thing, count, from_ms, to_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _SET_ASIDE = "INSERT INTO set_aside VALUES (?, ?, ?, ?, ?, ?, ?)"
+_SKIPPED = "INSERT OR REPLACE INTO skipped VALUES (?, ?, ?, ?, ?, ?)"
 _LAG = """
 INSERT INTO lag (thing, bucket, count) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count
 """
@@ -171,6 +172,10 @@ class Writer:
         row = (gateway, lane, header.epoch, header.seq, self._clock(), reason, message)
         self._db.execute(_SET_ASIDE, row)
         self._cursors[gateway, lane, header.epoch] = header.seq
+
+    def write_skip(self, gateway: str, lane: str, epoch: int, *, first: int, last: int) -> None:
+        """Packs of an epoch that were acknowledged by a store that is no more are passed over."""
+        self._db.execute(_SKIPPED, (gateway, lane, epoch, first, last, self._clock()))
 
     def _now_us(self) -> int:
         return self._clock() * 1000
