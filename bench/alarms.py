@@ -15,7 +15,7 @@ from typing import Any
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from protocols.alarm import Watch, read_rules
+from protocols.alarm import Watch, read_rule
 from protocols.reading import reading
 from tests.protocols.test_alarm_model import HEAD, Against
 
@@ -70,9 +70,10 @@ def _against_the_model(sequences: int, number: int) -> int:
 
 def _cost_us(when: dict[str, Any], readings: int = 100_000) -> float:
     """Microseconds for each of many readings of 1,000 things, ten of which come in at once."""
-    watch = Watch(read_rules({"rules": [HEAD | {"when": when}]}))
+    watch = Watch()
+    rule = read_rule(HEAD | {"when": when})
     for thing in range(1000):
-        watch.add(f"t{thing}", "wearable", 0, {})
+        watch.add(rule, f"t{thing}", 0)
     made = [reading("temperature", 36.5 + n % 7 / 10, "Cel", time_ms=1 + n) for n in range(readings)]
     started = time.perf_counter()
     for n, each in enumerate(made):

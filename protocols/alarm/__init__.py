@@ -21,11 +21,11 @@ from .change import (
     encode_change,
 )
 from .machine import Machine, withdrawn
-from .rule import Rule, json_schema, read_rule, read_rules
+from .rule import Rule, json_schema, measured, read_rule, read_rules
 from .watch import Watch, covers
 
 __all__ = [
     "ACKNOWLEDGED", "ACTIVE", "CLEARED", "INHIBITED", "NORMAL", "OPEN", "PENDING", "PRIORITIES", "SHELVED", "Change",
     "Escalation", "Identity", "Machine", "Rule", "Watch", "covers", "decode_change", "encode_change", "json_schema",
-    "read_rule", "read_rules", "withdrawn",
+    "measured", "read_rule", "read_rules", "withdrawn",
 ]  # fmt: skip

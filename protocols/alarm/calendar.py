@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 DAY_S = 86_400
 # Clocks are set at whole or half hours of UTC: so often an answer about later times is looked at again.
 _RECHECK_MS = 1_800_000
+_KNOWN_MS = 946_684_800_000  # the year 2000: a clock that says less has not been set
 
 
 def utc(_zone: str, _time_ms: int) -> int:
@@ -46,8 +47,13 @@ class Calendar:
         self._zone = zone
         self._offset = offset
 
-    def holds(self, time_ms: int) -> bool:
-        """Whether it is so at this time; hours past midnight belong to the day on which they began."""
+    def holds(self, time_ms: int) -> "bool | None":
+        """Whether it is so at this time; hours past midnight belong to the day on which they began.
+
+        None if it is the time of a clock that has not been set.
+        """
+        if time_ms < _KNOWN_MS:
+            return None
         day, second = divmod(time_ms // 1000 + self._offset(self._zone, time_ms), DAY_S)
         if self._start_s < self._end_s:
             if not self._start_s <= second < self._end_s:

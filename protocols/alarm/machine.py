@@ -165,7 +165,13 @@ class Machine:
                 root.shift(by_ms, "events")
 
     def resume(self, now_ms: int) -> None:
-        """Nobody observed from where event time has come until now: that time is neither silence nor delay."""
+        """Nobody observed from where event time has come until now: that time is neither silence nor delay.
+
+        If that is later than now, the clock was set back meanwhile, or is not set yet.
+        """
+        if now_ms < self._at_ms:
+            self.stepped(now_ms - self._at_ms)
+            return
         away_ms = now_ms - self._grace_ms - self.rule.wait_ms - self._at_ms
         if away_ms > 0:
             for root in (self._when, self._inhibit):

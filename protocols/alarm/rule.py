@@ -85,6 +85,18 @@ _MOST_LEVELS = 8
 _MOST_STEPS = 8
 
 
+def measured(rule: "Rule") -> "list[dict[str, Any]]":
+    """Its conditions that are about a metric, `inhibit` included."""
+    found = []
+    left = [condition for condition in (rule.when, rule.inhibit) if condition]
+    while left:
+        condition = left.pop()
+        left += operands(condition)
+        if "metric" in condition:
+            found.append(condition)
+    return found
+
+
 def _check_condition(item: "Any", key: str) -> "dict[str, Any]":
     return _condition(item, key)  # which needs the tables below, which need this
 

@@ -7,7 +7,7 @@ from .machine import Machine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from ..reading import Reading
@@ -29,10 +29,9 @@ class Watch:
     What follows from calls comes back in order. `changed` tells what has to be kept, and is the caller's to empty.
     """
 
-    def __init__(self, rules: "Iterable[Rule]", *, offset: "Offset" = utc, grace_ms: int = 0):
+    def __init__(self, *, offset: "Offset" = utc, grace_ms: int = 0):
         self.machines: "dict[tuple[str, str], Machine]" = {}
         self.changed: "set[tuple[str, str]]" = set()
-        self._rules = list(rules)
         self._offset = offset
         self._grace_ms = grace_ms
         self._by_source: "dict[tuple[str, str], list[Machine]]" = {}
@@ -40,22 +39,19 @@ class Watch:
         self._due: "list[tuple[int, str, str]]" = []  # a heap; entries that are not in _due_ms are passed over
         self._due_ms: "dict[tuple[str, str], int]" = {}
 
-    def add(self, thing: str, kind: str, now_ms: int, kept: "dict[tuple[str, str], dict[str, Any]]") -> None:
-        """Watch a thing; what was kept of its machines goes on, and time since then does not count."""
-        for rule in self._rules:
-            key = (rule.id, thing)
-            if key in self.machines or not covers(rule, thing, kind):
-                continue
-            machine = Machine(rule, thing, offset=self._offset, grace_ms=self._grace_ms)
-            if key in kept:
-                machine.load(kept[key])
-                machine.resume(now_ms)
-            else:
-                machine.start(now_ms)
-            self.machines[key] = machine
-            for source in machine.sources:
-                self._by_source.setdefault(source, []).append(machine)
-            self._schedule(key, machine)
+    def add(self, rule: "Rule", thing: str, now_ms: int, kept: "dict[str, Any] | None" = None) -> None:
+        """Watch a thing by a rule; from what was kept of the machine it goes on, and time since then does not count."""
+        machine = Machine(rule, thing, offset=self._offset, grace_ms=self._grace_ms)
+        if kept:
+            machine.load(kept)
+            machine.resume(now_ms)
+        else:
+            machine.start(now_ms)
+        key = (rule.id, thing)
+        self.machines[key] = machine
+        for source in machine.sources:
+            self._by_source.setdefault(source, []).append(machine)
+        self._schedule(key, machine)
 
     def hears(self, thing: str, metric: str) -> bool:
         """Whether any rule is about this metric of this thing."""

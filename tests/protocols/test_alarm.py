@@ -162,6 +162,25 @@ def test_a_version_with_other_conditions_goes_on_with_the_alarm_that_there_is():
     assert (over.state, over.number, over.version, over.identity) == (CLEARED, 2, 2, Identity("r", "t", T))
 
 
+def test_a_restart_with_a_clock_that_is_not_set_yet_keeps_nobody_from_hearing():
+    night = {"calendar": {"between": ["00:00", "23:59"]}}
+    machine = Machine(rule({"any": [ABOVE, {"all": [night, {"metric": "open", "equals": True}]}]}), "t")
+    machine.start(T)
+    machine.take("t", warm(37, T), T)
+    machine.settle(T)
+    again = Machine(machine.rule, "t")
+    again.load(json.loads(json.dumps(machine.dump())))
+    again.resume(60_000)
+    again.take("t", reading("open", True, "", time_ms=61_000), 61_000)
+    assert again.settle(61_000) == [], "what time of day it is is not known"
+    again.take("t", warm(39, 62_000), 62_000)
+    [raised] = again.settle(62_000)
+    again.stepped(T)
+    again.take("t", warm(37, T + 63_000), T + 63_000)
+    [still] = [*again.settle(T + 63_000), again.present()]
+    assert (raised.state, still.state, still.identity) == (ACTIVE, ACTIVE, raised.identity), "it is night now"
+
+
 def test_what_waits_to_be_put_in_order_is_bounded():
     machine = Machine(rule(wait_s=60), "t")
     machine.start(T)
@@ -225,9 +244,10 @@ def test_any_other_text_is_refused(text):
 
 
 def watch_of(*rules: Any, things: int = 1) -> Watch:
-    watch = Watch(rules)
+    watch = Watch()
     for number in range(things):
-        watch.add(f"t{number}", "wearable", T, {})
+        for each in rules:
+            watch.add(each, f"t{number}", T)
     return watch
 
 
@@ -257,10 +277,10 @@ def test_what_changed_is_told_and_goes_on_after_a_restart():
         watch.settle(time_ms)
         changed, watch.changed = watch.changed, set()
         assert changed == ({("r", "t1")} if value == 39 or time_ms == T else set())
-    kept = json.loads(json.dumps({"/".join(key): machine.dump() for key, machine in watch.machines.items()}))
-    again = Watch([rule(ABOVE | {"delay_on_s": 60})])
+    again = Watch()
     for thing in ("t0", "t1"):
-        again.add(thing, "wearable", T + 12_000, {tuple(key.split("/")): dumped for key, dumped in kept.items()})
+        kept = json.loads(json.dumps(watch.machines["r", thing].dump()))
+        again.add(rule(ABOVE | {"delay_on_s": 60}), thing, T + 12_000, kept)
     assert again.next_due_ms() is not None
     assert again.settle(T + 71_999) == []  # ten seconds went by that nobody observed
     assert states(again.settle(T + 72_000)) == [ACTIVE]
