@@ -149,7 +149,7 @@ def _missing(folder: Path, received: int) -> int:
     file = OutboxFile(folder / "data" / "outbox.db", max_bytes=1 << 30)
     try:
         read = sum(read - suppressed for read, suppressed in file.tallies().values())
-        return max(0, read - received - sum(file.buffered().values()))
+        return max(0, read - received - sum(file.holdings().by_thing().values()))
     finally:
         file.close()
 

@@ -79,6 +79,10 @@ class Commands:
         self._inbox.put_nowait(request)
         return await asyncio.shield(ending)
 
+    def pending(self) -> int:
+        """How many are taken on and have not ended."""
+        return len(self._pending)
+
     async def untold(self) -> list[Result]:
         """Results that the hub has not been told yet."""
         return await self._on_disk(self._file.untold)

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
+from edge.backlog import Backlog
 from edge.clock import SteadyClock
 from edge.command_file import CommandFile
 from edge.command_socket import SOCKET, CommandSocket
@@ -35,6 +36,7 @@ class Gateway:
         data = config.path(config.gateway.data)
         self._file = OutboxFile(data / "outbox.db", max_bytes=config.outbox.max_mb << 20)
         self.outbox = Outbox(self._file, commit_ms=config.outbox.commit_ms)
+        self.backlog = Backlog(self.outbox, clock=self.clock)
         models = {device.thing: device.declared for _, device in config.devices()}
         self.pipeline = Pipeline(self.outbox, models, clock=self.clock)
         links = {}
@@ -49,7 +51,15 @@ class Gateway:
         socket = CommandSocket(data / SOCKET, self.commands)
         parts |= {"uplink": self.uplink.run, "commands": self.commands.run, "local commands": socket.run}
         self.supervisor = Supervisor(parts)
-        self.page = Page(config, self.pipeline, self.outbox, self.uplink.state, self.supervisor)
+        self.page = Page(
+            config,
+            pipeline=self.pipeline,
+            outbox=self.outbox,
+            backlog=self.backlog,
+            commands=self.commands,
+            uplink=self.uplink.state,
+            supervisor=self.supervisor,
+        )
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -57,6 +67,7 @@ class Gateway:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.outbox.run(), name="outbox")
                 tasks.create_task(self.supervisor.run(), name="supervisor")
+                tasks.create_task(self.backlog.run(), name="backlog")
                 tasks.create_task(self.page.run(), name="page")
                 tasks.create_task(systemd.keep_alive(), name="watchdog")
         finally:
@@ -76,6 +87,7 @@ class Gateway:
             outbox=self.outbox,
             pipeline=self.pipeline,
             commands=self.commands,
+            backlog=self.backlog,
             clock=self.clock,
         )
 

@@ -20,6 +20,7 @@ from edge.outbox_state import OutboxState
 from protocols.custody import Header
 from protocols.pack import Body
 from protocols.topics import LANES, URGENT
+from runtime.metrics import DISK_S, Histogram
 
 logger = logging.getLogger(__name__)
 
@@ -41,17 +42,16 @@ class Outbox:
         self._state = OutboxState(
             file.next_epoch(),
             held={lane: file.held(lane) for lane in LANES},
-            buffered=file.buffered(),
+            holdings=file.holdings(),
             tallies=file.tallies(),
         )
         self.tally = self._state.tally
         self.senders = self._state.senders
-        self.evicted = self._state.evicted
+        self.holdings = self._state.holdings
         # alias -> (thing, metric, unit) of every stream that held packs may speak of, also of devices since removed
         self.streams = {alias: (thing, metric, unit) for alias, thing, metric, unit in file.streams()}
         self.due = asyncio.Event()  # set when there may be something to send
-        self.commits = 0
-        self.commit_ms = 0.0  # how long the last commit took
+        self.commit_s = Histogram("kerb_gateway_outbox_commit_seconds", "Commits", buckets=DISK_S, registry=None)
         self.failure = ""  # why the last commit failed, empty if it did not
         self._file = file
         self._group_s = commit_ms / 1000
@@ -88,6 +88,20 @@ class Outbox:
     def bytes_held(self) -> int:
         """The size of what is held on disk."""
         return self._file.bytes_held
+
+    @property
+    def max_bytes(self) -> int:
+        """How large that may become before the oldest packs give way."""
+        return self._file.max_bytes
+
+    def uncommitted(self) -> int:
+        """How many packs wait for the disk."""
+        return self._state.uncommitted()
+
+    async def oldest_ms(self, lane: str) -> int | None:
+        """When the oldest reading held on a lane was made, None if there is none."""
+        on_disk = await self._on_disk(self._file.oldest_ms, lane)
+        return min((time for time in (on_disk, self._state.oldest_ms(lane)) if time is not None), default=None)
 
     def alias(self, thing: str, metric: str, unit: str) -> int:
         """The number of this stream in packs. Waits for the disk, which happens once in a stream's life."""
@@ -175,8 +189,7 @@ class Outbox:
             await asyncio.sleep(_RETRY_S)
             return
         self.failure = ""
-        self.commits += 1
-        self.commit_ms = (time.monotonic() - started) * 1000
+        self.commit_s.observe(time.monotonic() - started)
         self._state.committed(batch, freed)
         self.due.set()
         if batch.origins:
@@ -191,7 +204,8 @@ class Outbox:
             self._report_failure(str(error))
             return
         if lost:
-            logger.warning("the outbox is full: gave up %s readings, declared as lost", sum(lost.values()))
+            count = sum(sum(content.counts.values()) for _, content in lost)
+            logger.warning("the outbox is full: gave up %s readings, declared as lost", count)
             self._state.gave_way(lost)
 
     def _report_failure(self, reason: str) -> None:

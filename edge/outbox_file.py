@@ -14,6 +14,7 @@ from pathlib import Path
 import sqlite_utils
 
 from edge.errors import EdgeError
+from edge.holdings import Holdings, Loss
 from edge.links.base import Origin
 from protocols import custody, pack
 from protocols.deflated import deflate
@@ -53,33 +54,36 @@ class Content:
     """What a pack holds, for accounts and for the gap record that may have to take its place.
 
     counts: readings per thing; tallies: {thing: (read, suppressed)} of the epoch as of this pack; span: its first and
-    last ms.
+    last ms; lost: what it declares lost itself.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
     tallies: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     span: tuple[int, int] = (0, 0)
+    lost: Mapping[str, Loss] = field(default_factory=dict)
+
+    def losses(self) -> dict[str, Loss]:
+        """What is lost if this pack is, by thing."""
+        found = {thing: (count, *self.span) for thing, count in self.counts.items()}
+        for thing, (count, first, last) in self.lost.items():
+            more, since, until = found.get(thing, (0, first, last))
+            found[thing] = (count + more, min(first, since), max(last, until))
+        return found
 
     def to_json(self) -> str:
         """As it is kept beside the pack."""
-        return json.dumps([self.counts, self.tallies, self.span], separators=(",", ":"))
+        return json.dumps([self.counts, self.tallies, self.span, self.lost], separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> "Content":
         """The inverse of to_json."""
-        counts, tallies, span = json.loads(text)
-        return cls(counts, {thing: (read, suppressed) for thing, (read, suppressed) in tallies.items()}, tuple(span))
-
-    def gap_record(self) -> bytes:
-        """The body that says what was lost, and keeps the tallies."""
-        lost = {thing: (count, self.span[0], self.span[1]) for thing, count in self.counts.items()}
-        return deflate(pack.encode_body(pack.Body([], [], self.tallies, lost)))
-
-
-def add_counts(total: dict[str, int], counts: Mapping[str, int], sign: int = 1) -> None:
-    """Add the counts by thing to the total, or with sign -1 take them off."""
-    for thing, count in counts.items():
-        total[thing] = total.get(thing, 0) + sign * count
+        counts, tallies, span, lost = json.loads(text)
+        return cls(
+            counts,
+            {thing: (read, suppressed) for thing, (read, suppressed) in tallies.items()},
+            tuple(span),
+            {thing: (count, first, last) for thing, (count, first, last) in lost.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,9 @@ class Row:
 
     def as_gap(self) -> "Row":
         """The same place in the numbering with a gap record in it."""
-        emptied = Content({}, self.content.tallies, self.content.span)
-        return Row(self.lane, self.epoch, self.seq, self.content.gap_record(), emptied)
+        lost = self.content.losses()
+        body = deflate(pack.encode_body(pack.Body([], [], self.content.tallies, lost)))
+        return Row(self.lane, self.epoch, self.seq, body, Content({}, self.content.tallies, self.content.span, lost))
 
 
 @dataclass(frozen=True)
@@ -164,12 +169,20 @@ class OutboxFile:
         query = "SELECT epoch, min(seq), max(seq) FROM pack WHERE lane = ? GROUP BY epoch ORDER BY epoch"
         return list(self._connection.execute(query, (lane,)))
 
-    def buffered(self) -> dict[str, int]:
-        """How many readings of each thing the held packs hold; gap records hold none."""
-        counts: dict[str, int] = {}
-        for (text,) in self._connection.execute("SELECT content FROM pack"):
-            add_counts(counts, Content.from_json(text).counts)
-        return counts
+    def holdings(self) -> Holdings:
+        """What all packs hold."""
+        holdings = Holdings()
+        for lane, text in self._connection.execute("SELECT lane, content FROM pack"):
+            holdings.found(lane, Content.from_json(text))
+        return holdings
+
+    def oldest_ms(self, lane: str) -> int | None:
+        """When the oldest reading held on a lane was made, by the first pack with readings of each epoch."""
+        query = (
+            "SELECT content FROM pack WHERE lane = ? AND epoch = ? AND content NOT LIKE '[{},%' ORDER BY seq LIMIT 1"
+        )
+        found = [self._connection.execute(query, (lane, epoch)).fetchone() for epoch, _, _ in self.held(lane)]
+        return min((Content.from_json(row[0]).span[0] for row in found if row), default=None)
 
     def tallies(self) -> dict[str, tuple[int, int]]:
         """(read, suppressed) of each thing over all epochs."""
@@ -183,10 +196,10 @@ class OutboxFile:
             found.setdefault((sender, lane), {})[epoch] = seq
         return found
 
-    def write(self, batch: Batch) -> dict[str, int]:
-        """Commit the batch in one transaction. Returns how many readings of each thing its releases let go."""
+    def write(self, batch: Batch) -> list[tuple[str, Content]]:
+        """Commit the batch in one transaction. Returns what its releases let go: lane and content of each pack."""
         freed_bytes = 0
-        freed: dict[str, int] = {}
+        freed: list[tuple[str, Content]] = []
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany(
@@ -197,7 +210,7 @@ class OutboxFile:
                 query = "DELETE FROM pack WHERE lane = ? AND epoch = ? AND seq <= ? RETURNING length(body), content"
                 for size, text in self._connection.execute(query, (lane, epoch, upto)).fetchall():
                     freed_bytes += size
-                    add_counts(freed, Content.from_json(text).counts)
+                    freed.append((lane, Content.from_json(text)))
             self._connection.executemany(
                 "INSERT OR REPLACE INTO tally VALUES (?, ?, ?, ?, ?)",
                 [(*key, *tally) for key, tally in batch.tallies.items()],
@@ -215,13 +228,13 @@ class OutboxFile:
         row = self._connection.execute(query, (lane, epoch, seq)).fetchone()
         return row[0] if row else None
 
-    def evict(self) -> dict[str, int]:
+    def evict(self) -> list[tuple[str, Content]]:
         """If there is more than may be: put gap records in the place of the oldest packs, bulk before urgent
         (the order of the alphabet).
 
-        Returns how many readings of each thing gave way.
+        Returns what gave way: lane and content of each pack.
         """
-        lost: dict[str, int] = {}
+        lost: list[tuple[str, Content]] = []
         bytes_held = self.bytes_held
         if bytes_held <= self.max_bytes:
             return lost
@@ -239,7 +252,7 @@ class OutboxFile:
                     (gap.body, gap.content.to_json(), lane, epoch, seq),
                 )
                 bytes_held += len(gap.body) - len(body)
-                add_counts(lost, row.content.counts)
+                lost.append((lane, row.content))
         self.bytes_held = bytes_held
         return lost
 

@@ -7,11 +7,12 @@ order is kept. A pack that the hub has stored before its group's turn came is ne
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from edge.holdings import Holdings
 from edge.links.base import Origin
-from edge.outbox_file import Batch, Content, Row, add_counts
+from edge.outbox_file import Batch, Content, Row
 from edge.tally import Tally
 from protocols.custody import Sender
 from protocols.deflated import deflate
@@ -40,9 +41,9 @@ class _Pack:
 class OutboxState:
     """The state of one outbox, from its start in a new `epoch` on.
 
-    held: per lane (epoch, first seq, last seq) of what storage holds, oldest first; buffered: readings of each thing
-    in it; tallies: (read, suppressed) of each thing before this epoch. Whoever owns it commits: `begin` gives a batch,
-    and either `committed` or `failed` must follow before the next one.
+    held: per lane (epoch, first seq, last seq) of what storage holds, oldest first; holdings: what is in it; tallies:
+    (read, suppressed) of each thing before this epoch. Whoever owns it commits: `begin` gives a batch, and either
+    `committed` or `failed` must follow before the next one.
     """
 
     def __init__(
@@ -50,14 +51,13 @@ class OutboxState:
         epoch: int,
         *,
         held: Mapping[str, Sequence[tuple[int, int, int]]],
-        buffered: Mapping[str, int],
+        holdings: Holdings,
         tallies: Mapping[str, tuple[int, int]],
     ):
         self.epoch = epoch
         self.tally = Tally(tallies, epoch)
         self.senders = {lane: Sender() for lane in LANES}
-        self.evicted: dict[str, int] = {}
-        self._buffered = dict(buffered)
+        self.holdings = holdings
         self._seqs = dict.fromkeys(LANES, 0)
         self._waiting: list[_Pack] = []  # one group: what comes within its time; more only while the disk fails
         self._committing: list[_Pack] = []
@@ -72,7 +72,16 @@ class OutboxState:
 
     def buffered(self) -> dict[str, int]:
         """Readings of each thing that we hold and the hub has not confirmed."""
-        return {thing: count for thing, count in self._buffered.items() if count}
+        return self.holdings.by_thing()
+
+    def uncommitted(self) -> int:
+        """How many packs are not on disk yet; there is room for some thousands while it fails."""
+        return len(self._committing) + len(self._waiting)
+
+    def oldest_ms(self, lane: str) -> int | None:
+        """When the oldest of those readings on a lane was made that are not on disk yet, None if there are none."""
+        rows = (pack.row for pack in (*self._committing, *self._waiting) if pack.row.lane == lane)
+        return min((row.content.span[0] for row in rows if row.content.counts), default=None)
 
     def line_up(self) -> None:
         """The line is up: what was under way before is sent again."""
@@ -101,7 +110,7 @@ class OutboxState:
         self._hot[pack.key] = pack.row.body
         if len(self._hot) > _HOT:
             self._hot.popitem(last=False)
-        add_counts(self._buffered, content.counts)
+        self.holdings.take(lane, content)
         more = self._send_what_may()
         if len(self._waiting) > _MAX_WAITING:
             self._give_way()
@@ -132,10 +141,11 @@ class OutboxState:
         releases, self._releases = self._releases, {}
         return self._batch(self._committing, releases)
 
-    def committed(self, batch: Batch, freed: Mapping[str, int]) -> None:
-        """The batch is on disk, so its origins may be answered; freed: readings by thing that its releases let go."""
+    def committed(self, batch: Batch, freed: Iterable[tuple[str, Content]]) -> None:
+        """The batch is on disk, so its origins may be answered; freed: lane and content of what its releases let go."""
         self.tally.written(batch.tallies)
-        add_counts(self._buffered, freed, -1)
+        for lane, content in freed:
+            self.holdings.confirm(lane, content)
         group, self._committing = self._committing, []
         for pack in group:
             if not pack.sent:
@@ -150,10 +160,10 @@ class OutboxState:
         self._releases = {**batch.releases, **self._releases}
         self._leave_out_released()
 
-    def gave_way(self, lost: Mapping[str, int]) -> None:
-        """So many readings of each thing gave way on disk to gap records."""
-        add_counts(self._buffered, lost, -1)
-        add_counts(self.evicted, lost)
+    def gave_way(self, lost: Iterable[tuple[str, Content]]) -> None:
+        """Packs of this lane and content gave way on disk to gap records."""
+        for lane, content in lost:
+            self.holdings.give_way(lane, content)
 
     def last(self) -> Batch:
         """All that may not be on disk yet, at the end of the program, also of a batch that was under way."""
@@ -200,14 +210,13 @@ class OutboxState:
             if pack.row.seq > self._releases.get((pack.row.lane, pack.row.epoch), 0):
                 kept.append(pack)
             else:
-                add_counts(self._buffered, pack.row.content.counts, -1)
+                self.holdings.confirm(pack.row.lane, pack.row.content)
         self._waiting = kept
 
     def _give_way(self) -> None:
         for pack in self._waiting:
             if pack.row.lane != URGENT and pack.row.content.counts:
-                lost = pack.row.content.counts
+                self.holdings.give_way(pack.row.lane, pack.row.content)
                 pack.row = pack.row.as_gap()
                 self._hot.pop(pack.key, None)
-                self.gave_way(lost)
                 return

@@ -121,5 +121,5 @@ class Packing:
         times += [row.time_ms for row in pack.rows]
         spoken_of = dict.fromkeys((*pack.counts, *pack.suppressed, *pack.lost))
         body = Body(columns(pack.readings), pack.rows, self._tally.of(lane, spoken_of), pack.lost)
-        content = Content(dict(pack.counts), body.tallies, (min(times, default=0), max(times, default=0)))
+        content = Content(dict(pack.counts), body.tallies, (min(times, default=0), max(times, default=0)), pack.lost)
         self._append(lane, body, content, pack.origins)

@@ -1,6 +1,7 @@
 """The gateway's local page: what a technician on site needs to see, as a page, as JSON and for Prometheus."""
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterator
 from html import escape
 from typing import Any
@@ -9,6 +10,8 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
+from edge.backlog import Backlog
+from edge.commands import MOST_PENDING, Commands
 from edge.config import Config
 from edge.metrics import exposition
 from edge.outbox import Outbox
@@ -56,10 +59,22 @@ class _Server(uvicorn.Server):
 class Page:
     """Serves /, /status.json and /metrics on the address of the config."""
 
-    def __init__(self, config: Config, pipeline: Pipeline, outbox: Outbox, uplink: UplinkState, supervisor: Supervisor):
+    def __init__(
+        self,
+        config: Config,
+        *,
+        pipeline: Pipeline,
+        outbox: Outbox,
+        backlog: Backlog,
+        commands: Commands,
+        uplink: UplinkState,
+        supervisor: Supervisor,
+    ):
         self._config = config
         self._pipeline = pipeline
         self._outbox = outbox
+        self._backlog = backlog
+        self._commands = commands
         self._uplink = uplink
         self._supervisor = supervisor
 
@@ -75,11 +90,40 @@ class Page:
         )
         await _Server(settings).serve()
 
-    def status(self) -> dict[str, Any]:
-        """Everything the page shows. Per thing: read = suppressed + handed over + buffered + evicted."""
+    async def status(self) -> dict[str, Any]:
+        """Everything the page shows. Per thing: what is not suppressed was stored, is buffered, or is declared lost."""
+        now = await self._backlog.status(past=False)
+        outbox = self._outbox
+        return {
+            "gateway": self._config.gateway.id,
+            "things": self._things(),
+            "counters": dict(self._pipeline.counters),
+            "lanes": {
+                name: {
+                    "readings": lane.readings,
+                    "oldest_age_ms": max(0, now.time_ms - (lane.oldest_ms or now.time_ms)),
+                }
+                for name, lane in now.lanes.items()
+            },
+            "uplink": vars(self._uplink),
+            "outbox": {
+                "epoch": outbox.epoch,
+                "bytes": outbox.bytes_held,
+                "max_bytes": outbox.max_bytes,
+                "disk_free": shutil.disk_usage(self._config.path(self._config.gateway.data)).free,
+                "uncommitted": outbox.uncommitted(),
+                "failing": bool(outbox.failure),
+                "failure": outbox.failure,
+            },
+            "commands": {"pending": self._commands.pending(), "limit": MOST_PENDING},
+            "parts": {name: vars(state) for name, state in self._supervisor.states.items()},
+        }
+
+    def _things(self) -> dict[str, dict[str, Any]]:
         names = {(stream.thing, stream.metric): stream.name for stream in self._pipeline.streams}
         totals = self._outbox.tally.totals()
-        buffered = self._outbox.buffered()
+        holdings = self._outbox.holdings
+        buffered = holdings.by_thing()
         pending, untold = self._pipeline.pending(), self._pipeline.suppressed()
         things = {}
         for thing, state in self._pipeline.things.items():
@@ -91,8 +135,9 @@ class Page:
                 "reason": state.reason,
                 "read": read + pending[thing] + untold[thing],
                 "suppressed": suppressed + untold[thing],
+                "stored": holdings.stored[thing],
                 "buffered": buffered.get(thing, 0) + pending[thing],
-                "evicted": self._outbox.evicted.get(thing, 0),
+                "declared_lost": holdings.declared_lost[thing],
                 "counters": dict(state.counters),
                 "last": {
                     metric: {
@@ -106,27 +151,14 @@ class Page:
                     for metric, reading in state.latest().items()
                 },
             }
-        return {
-            "gateway": self._config.gateway.id,
-            "things": things,
-            "counters": dict(self._pipeline.counters),
-            "uplink": vars(self._uplink),
-            "outbox": {
-                "epoch": self._outbox.epoch,
-                "bytes": self._outbox.bytes_held,
-                "commits": self._outbox.commits,
-                "commit_ms": round(self._outbox.commit_ms, 3),
-                "failure": self._outbox.failure,
-            },
-            "parts": {name: vars(state) for name, state in self._supervisor.states.items()},
-        }
+        return things
 
-    def _metrics(self) -> str:
-        return exposition(self.status())
+    async def _metrics(self) -> str:
+        return exposition(await self.status(), self._outbox.commit_s)
 
-    def _html(self, lang: str = "") -> str:
+    async def _html(self, lang: str = "") -> str:
         languages = [lang] if lang in _TEXTS else ["en", "zh"]
-        return render(self.status(), self._config.gateway.name.model_dump(), languages)
+        return render(await self.status(), self._config.gateway.name.model_dump(), languages)
 
 
 def render(status: dict[str, Any], name: dict[str, str], languages: list[str]) -> str:

@@ -30,6 +30,10 @@ class Tally:
         """(read, suppressed) of these things on this lane since the epoch began: what their pack says."""
         return {thing: self._now.get((lane, thing), (0, 0)) for thing in things}
 
+    def now(self, lane: str) -> dict[str, Counts]:
+        """(read, suppressed) of every thing on this lane since the epoch began."""
+        return {thing: counts for (each, thing), counts in self._now.items() if each == lane}
+
     def totals(self) -> dict[str, Counts]:
         """(read, suppressed) of every thing over all lanes and epochs."""
         totals = dict(self._before)

@@ -14,19 +14,12 @@ from hub.store.writing import now_ms
 _DAY_MS = 86_400_000
 
 
-class Held(BaseModel):
-    """What a gateway holds of one lane."""
-
-    readings: int
-    packs: int
-
-
 class Status(BaseModel):
     """What the gateway said last. While it is offline this is the least that it holds."""
 
     heard_ms: int = Field(description="when it came, by the hub's clock")
     oldest_age_ms: int | None = Field(description="age of the oldest reading held; null: none is known to be held")
-    lanes: dict[str, Held] = Field(description="by lane: urgent, bulk")
+    held: dict[str, int] = Field(description="readings by lane: urgent, bulk")
     outbox_bytes: int
     outbox_limit_bytes: int
     failure: str = Field(description="why its outbox cannot be written; empty: it can")
@@ -82,7 +75,7 @@ def _status(account: Account, heard: Heard) -> Status:
     return Status(
         heard_ms=heard.heard_ms,
         oldest_age_ms=account.oldest_age_ms(now_ms()),
-        lanes={name: Held(readings=lane.readings, packs=lane.packs) for name, lane in said.lanes.items()},
+        held={name: lane.readings for name, lane in said.lanes.items()},
         outbox_bytes=said.bytes_held,
         outbox_limit_bytes=said.max_bytes,
         failure=said.failure,

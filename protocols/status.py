@@ -16,13 +16,12 @@ if TYPE_CHECKING:
     from typing import NamedTuple
 
     class Lane(NamedTuple):
-        """tallies: {thing: (read, suppressed)} since the epoch began, as packs give them. What is held: how many
-        readings in how many packs, and the time of the oldest reading, None if there is none.
+        """tallies: {thing: (read, suppressed)} since the epoch began, as packs give them. readings: how many are held;
+        oldest_ms: when the oldest of them was made, None if there is none.
         """
 
         tallies: dict[str, tuple[int, int]]
         readings: int
-        packs: int
         oldest_ms: "int | None"
 
     class Sample(NamedTuple):
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
         past: "list[Sample]"
 
 else:
-    Lane = namedtuple("Lane", ("tallies", "readings", "packs", "oldest_ms"))
+    Lane = namedtuple("Lane", ("tallies", "readings", "oldest_ms"))
     Sample = namedtuple("Sample", ("time_ms", "readings", "oldest_ms"))
     Status = namedtuple("Status", ("time_ms", "epoch", "lanes", "lost", "bytes_held", "max_bytes", "failure", "past"))
 
@@ -69,7 +68,6 @@ def encode(status: "Status") -> bytes:
                 name: {
                     "tallies": lane.tallies,
                     "readings": lane.readings,
-                    "packs": lane.packs,
                     "oldest_ms": lane.oldest_ms,
                 }
                 for name, lane in status.lanes.items()
@@ -132,7 +130,6 @@ def _lanes(table: object) -> "dict[str, Lane]":
         found[name] = Lane(
             _tallies(lane.get("tallies")),
             _number(name + " readings", lane.get("readings")),
-            _number(name + " packs", lane.get("packs")),
             _time("the oldest of " + name, lane.get("oldest_ms")),
         )
     return found

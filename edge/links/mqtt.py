@@ -124,7 +124,9 @@ class MqttLink:
 
     async def _run_session(self) -> None:
         await self._broker.ready.wait()
-        await keep_session(self._login, self._serve, on_down=self._down)
+        await keep_session(
+            self._login, self._serve, on_down=self._down, on_drop=lambda: self._intake.count("dropped_messages")
+        )
 
     def _down(self, reason: str) -> None:
         self._session = None

@@ -14,11 +14,16 @@ class UplinkState:
     packs_sent: int = 0
     backfill_sent: int = 0
     refusals: int = 0
+    dropped: int = 0  # messages from the far side that came faster than they were taken; it says them again
 
     def went_up(self) -> None:
         """A session has begun."""
         self.online, self.reason = True, ""
         self.sessions += 1
+
+    def dropped_one(self) -> None:
+        """A message was dropped because too many were waiting."""
+        self.dropped += 1
 
     def went_down(self, reason: str) -> None:
         """The session has ended, or none could be had."""

@@ -8,11 +8,13 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from edge.backlog import Backlog
 from edge.commands import Commands
 from edge.errors import IdentityRefused
 from edge.outbox import Outbox, monotonic_ms
 from edge.pipeline import Pipeline
 from edge.uplink.base import UplinkState
+from edge.uplink.report import Report
 from edge.uplink.send_order import SendOrder
 from hardware.catalogue import Name
 from protocols import cursor, refusal, topics
@@ -43,6 +45,7 @@ class HubUplink:
         outbox: Outbox,
         pipeline: Pipeline,
         commands: Commands,
+        backlog: Backlog,
         clock: Callable[[], int],
     ):
         self.state = UplinkState()
@@ -52,6 +55,7 @@ class HubUplink:
         self._outbox = outbox
         self._pipeline = pipeline
         self._commands = commands
+        self._report = Report(gateway, backlog)
         self._results = asyncio.Event()  # set when there is a result that the hub has not been told
         commands.told.append(lambda _: self._results.set())
         self._clock = clock
@@ -64,7 +68,9 @@ class HubUplink:
         while True:
             self._instance = secrets.token_hex(8)
             try:
-                await keep_session(self._broker, self._serve, will=will, on_down=self._down)
+                await keep_session(
+                    self._broker, self._serve, will=will, on_down=self._down, on_drop=self.state.dropped_one
+                )
             except* IdentityRefused:
                 reason = str(IdentityRefused(self._gateway))
                 logger.error("%s; we try again in %d minutes", reason, _REFUSED_S // 60)
@@ -87,6 +93,7 @@ class HubUplink:
             tasks.create_task(self._keep_birth(session), name="uplink: birth")
             tasks.create_task(self._receive(session, tasks), name="uplink: cursors and commands")
             tasks.create_task(self._tell_results(session), name="uplink: results")
+            tasks.create_task(self._report.keep(session), name="uplink: report")
             tasks.create_task(self._send_packs(session), name="uplink: packs")
 
     async def _keep_birth(self, session: Session) -> None:
@@ -154,7 +161,9 @@ class HubUplink:
                 elif topic.kind == "refused":
                     self._check_refused(refusal.decode(message.payload))
                 else:
-                    await self._outbox.cursor(topic.lane, *cursor.decode(message.payload))
+                    hub_session, stored = cursor.decode(message.payload)
+                    self._report.heard(hub_session)
+                    await self._outbox.cursor(topic.lane, hub_session, stored)
             except ProtocolError as error:
                 logger.warning("%s: %s", message.topic, error)
 

@@ -30,7 +30,7 @@ class MqttUplink:
 
     async def run(self) -> None:
         """Carry packs until cancelled."""
-        await keep_session(self._broker, self._serve, on_down=self._down)
+        await keep_session(self._broker, self._serve, on_down=self._down, on_drop=self.state.dropped_one)
 
     def _down(self, reason: str) -> None:
         self.state.went_down(reason)

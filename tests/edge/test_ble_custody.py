@@ -45,7 +45,7 @@ async def gateway(path: Path, records: range, *, commits: bool) -> tuple[int | N
         await asyncio.sleep(0.1)
         task.cancel()
         await asyncio.wait((task,))
-    held = sum(file.buffered().values())
+    held = sum(file.holdings().by_thing().values())
     file.close()
     return known, held
 

@@ -11,6 +11,7 @@ from edge.outbox import Outbox
 from edge.outbox_file import Batch, Content, OutboxError, OutboxFile, Row
 from protocols.deflated import inflate
 from protocols.pack import Body, Column, decode_body, encode_body
+from tests.edge.commits import commits
 
 BODY = Body([Column(1, [1000], [0], [5])], [], {"meter": (1, 0)}, {})
 CONTENT = Content({"meter": 1}, {"meter": (1, 0)}, (1000, 1000))
@@ -72,7 +73,7 @@ async def test_a_pack_that_the_hub_has_is_never_written(tmp_path):
         outbox.append("bulk", BODY, CONTENT)
         outbox.release("bulk", outbox.epoch, 1)
         assert outbox.buffered() == {"meter": 1}
-        await until(lambda: outbox.commits)
+        await until(lambda: commits(outbox))
         rows = sqlite3.connect(path).execute("SELECT seq FROM pack").fetchall()
         assert rows == [(2,)]
         outbox.release("bulk", outbox.epoch, 2)
@@ -134,9 +135,9 @@ async def test_a_full_outbox_declares_what_gives_way_and_spares_urgent_packs(tmp
         outbox.append("urgent", BODY, CONTENT)
         for _ in range(10):
             outbox.append("bulk", big, content)
-        await until(lambda: outbox.evicted)
+        await until(lambda: outbox.holdings.declared_lost)
         assert outbox.bytes_held <= 4000
-        lost = outbox.evicted["meter"]
+        lost = outbox.holdings.declared_lost["meter"]
         assert lost % 286 == 0
         assert outbox.buffered()["meter"] + lost == 10 * 286 + 1
         file = OutboxFile(path, max_bytes=4000)
@@ -162,7 +163,7 @@ async def test_a_disk_that_fails_is_reported_and_tried_again(tmp_path):
             while outbox.failure:
                 await asyncio.sleep(0.05)
     file = OutboxFile(path, max_bytes=1 << 20)
-    assert file.buffered() == {"meter": 1}
+    assert file.holdings().by_thing() == {"meter": 1}
     file.close()
 
 
@@ -227,7 +228,7 @@ async def test_a_commit_counts_once_though_room_cannot_be_made_after_it(tmp_path
     async with running(tmp_path / "o.db", commit_ms=10, max_bytes=600) as outbox:
         db = outbox._file._connection
         outbox.append("bulk", BODY, CONTENT)
-        await until(lambda: outbox.commits)
+        await until(lambda: commits(outbox))
         db.execute("CREATE TEMP TRIGGER full BEFORE UPDATE ON pack BEGIN SELECT raise(ABORT, 'disk full'); END")
         outbox.release("bulk", outbox.epoch, 1)
         for _ in range(3):
@@ -238,9 +239,9 @@ async def test_a_commit_counts_once_though_room_cannot_be_made_after_it(tmp_path
         assert outbox.bytes_held == db.execute(held).fetchone()[0]
         db.execute("DROP TRIGGER full")
         outbox.append("bulk", BODY, CONTENT)
-        await until(lambda: outbox.evicted)
+        await until(lambda: outbox.holdings.declared_lost)
         assert outbox.bytes_held == db.execute(held).fetchone()[0]
-        assert outbox.buffered()["meter"] + outbox.evicted["meter"] == 301
+        assert outbox.buffered()["meter"] + outbox.holdings.declared_lost["meter"] == 301
 
 
 async def test_while_the_disk_fails_every_pack_can_be_sent(tmp_path):

@@ -1,6 +1,7 @@
 """What the outbox decides, without a disk: order behind entrusted packs, failed commits, epochs, what gives way."""
 
 from edge import outbox_state
+from edge.holdings import Holdings
 from edge.links.base import Origin
 from edge.outbox_file import Content
 from edge.outbox_state import OutboxState
@@ -16,7 +17,7 @@ EPOCHS = [epoch_number(3, count, 0) for count in range(1, 9)]
 
 
 def fresh() -> OutboxState:
-    state = OutboxState(EPOCHS[0], held=dict.fromkeys(LANES, ()), buffered={}, tallies={})
+    state = OutboxState(EPOCHS[0], held=dict.fromkeys(LANES, ()), holdings=Holdings(), tallies={})
     state.line_up()
     return state
 
@@ -41,7 +42,7 @@ def test_what_follows_an_entrusted_pack_waits_for_its_commit_though_that_fails_o
     assert [(row.lane, row.seq) for row in again.rows] == [
         ("bulk", 1), ("bulk", 2), ("bulk", 3), ("urgent", 1), ("bulk", 4),
     ]  # fmt: skip
-    state.committed(again, {})
+    state.committed(again, [])
     assert due(state) == [(1, 2), (1, 3), (1, 4)]
 
 
@@ -71,7 +72,7 @@ def test_a_new_epoch_waits_for_what_is_not_sent_of_the_one_before_and_meanwhile_
     assert due(state, "urgent") == [(2, 1), (2, 2)]
     state.failed(batch)
     assert state.epoch == EPOCHS[1]
-    state.committed(state.begin(), {})
+    state.committed(state.begin(), [])
     assert state.epoch == EPOCHS[2]
     state.append("bulk", BODY, CONTENT)
     assert due(state) == [(3, 1), (1, 1)]
@@ -83,7 +84,7 @@ def test_a_disk_that_fails_for_long_makes_bulk_packs_give_way_and_keeps_their_pl
     state.append("urgent", BODY, CONTENT)
     for _ in range(3):
         state.append("bulk", BODY, CONTENT)
-    assert (state.buffered(), state.evicted) == ({"meter": 6}, {"meter": 2})
+    assert (state.buffered(), state.holdings.declared_lost) == ({"meter": 6}, {"meter": 2})
     rows = state.last().rows
     assert [(row.lane, row.seq, dict(row.content.counts)) for row in rows] == [
         ("urgent", 1, {"meter": 2}), ("bulk", 1, {}), ("bulk", 2, {"meter": 2}), ("bulk", 3, {"meter": 2}),

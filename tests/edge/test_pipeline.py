@@ -14,6 +14,7 @@ from hardware.catalogue import catalogue
 from protocols.deflated import inflate
 from protocols.pack import decode_body
 from protocols.reading import BAD_TIMEOUT, GOOD, DecimalFraction, Reading
+from tests.edge.commits import commits
 
 
 def volts(value, time_ms, quality=GOOD):
@@ -132,12 +133,12 @@ async def test_what_devices_entrusted_to_us_holds_up_no_reading_of_our_own(tmp_p
     pipeline.take("meter-1", [volts(230.0, 1000)])
     async with asyncio.timeout(2):
         await outbox.due.wait()
-        assert outbox.commits == 0
+        assert commits(outbox) == 0
         (first,) = await packs(outbox)
         assert [column.values for column in first.columns] == [[230.0]]
         outbox.due.clear()
         await outbox.due.wait()
-        assert outbox.commits == 1
+        assert commits(outbox) == 1
         (_, second) = await packs(outbox)
         assert [column.values for column in second.columns] == [[138]]
     running.cancel()
@@ -191,5 +192,5 @@ async def test_what_waits_for_its_pack_at_the_end_of_the_program_is_kept(tmp_pat
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
-    assert file.buffered() == {"meter-1": 1}
+    assert file.holdings().by_thing() == {"meter-1": 1}
     file.close()

@@ -162,7 +162,7 @@ async def _feed(data: Path, mqtt_port: int, now_ms: int) -> None:
         running = group.create_task(gateway.run())
         await gateway.emptied()
         # It has five readings more than it has sent, and four that gave way.
-        held = Lane({"wearable-1": (250, 121)}, 5, 2, now_ms - 90_000)
+        held = Lane({"wearable-1": (250, 121)}, 5, now_ms - 90_000)
         past = [Sample(now_ms - 60_000 * minute, 10 * minute, now_ms - 61_000 * minute) for minute in range(30, 0, -1)]
         gateway.tell(status_of(held, epoch=gateway.epoch, time_ms=now_ms, lost=4, past=past))
         while Querying(data).accounts()[0].heard is None:

@@ -125,7 +125,7 @@ def status_of(
     lane: Lane, *, epoch: int, time_ms: int, lost: int = 0, failure: str = "", past: Sequence[Sample] = ()
 ) -> Status:
     """A status of a gateway that has the bulk lane alone."""
-    lanes = {topics.URGENT: Lane({}, 0, 0, None), topics.BULK: lane}
+    lanes = {topics.URGENT: Lane({}, 0, None), topics.BULK: lane}
     return Status(time_ms, epoch, lanes, lost, 4096, 512 << 20, failure, list(past))
 
 

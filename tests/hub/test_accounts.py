@@ -55,7 +55,7 @@ def told(
     *, read: int = 0, suppressed: int = 0, buffered: int = 0, lost: int = 0, retained: bool = False, **more: object
 ) -> Message:
     """A status as it travels; it holds what it holds on the bulk lane, the oldest for ten seconds."""
-    bulk = Lane({THING: (read, suppressed)}, buffered, buffered, NOW_MS - 10_000 if buffered else None)
+    bulk = Lane({THING: (read, suppressed)}, buffered, NOW_MS - 10_000 if buffered else None)
     made = status_of(bulk, epoch=EPOCH, time_ms=NOW_MS, lost=lost)
     return Message(f"g/{ID}/status", statuses.encode(made._replace(**more)), retained)
 
@@ -182,7 +182,7 @@ def test_the_backlog_of_two_days_ago_is_let_go(intake: Intake, querying: Queryin
 
 
 def _lanes(held: int, oldest_ms: int) -> dict[str, Lane]:
-    return {"urgent": Lane({}, 0, 0, None), "bulk": Lane({}, held, 1, oldest_ms)}
+    return {"urgent": Lane({}, 0, None), "bulk": Lane({}, held, oldest_ms)}
 
 
 actions = st.lists(

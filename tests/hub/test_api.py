@@ -159,7 +159,7 @@ def test_a_gateway_has_its_account(http: httpx.Client, running_hub: RunningHub) 
     assert 0 < status.pop("heard_ms") - running_hub.now_ms < 60_000
     assert status == {
         "oldest_age_ms": 90_000,
-        "lanes": {"urgent": {"readings": 0, "packs": 0}, "bulk": {"readings": 5, "packs": 2}},
+        "held": {"urgent": 0, "bulk": 5},
         "outbox_bytes": 4096,
         "outbox_limit_bytes": 512 << 20,
         "failure": "",

@@ -14,7 +14,7 @@ from protocols.topics import LANES
 numbers = st.integers(0, 2**53 - 1)
 ids = st.text("ABCxyz019_-", min_size=1, max_size=64)
 tallies = st.tuples(numbers, numbers).map(lambda two: (max(two), min(two)))
-lane = st.builds(Lane, st.dictionaries(ids, tallies, max_size=5), numbers, numbers, st.none() | numbers)
+lane = st.builds(Lane, st.dictionaries(ids, tallies, max_size=5), numbers, st.none() | numbers)
 statuses = st.builds(
     Status,
     time_ms=numbers,
@@ -56,7 +56,7 @@ def test_the_largest_message_is_taken() -> None:
     """2,000 things and a day's past, every number as long as it may be, as births may announce them."""
     most = 2**53 - 1
     things = {f"{number:064d}": (most, most) for number in range(2000)}
-    lanes = {name: Lane(things, most, most, most) for name in LANES}
+    lanes = {name: Lane(things, most, most) for name in LANES}
     past = [Sample(most, most, most)] * MAX_PAST
     status = Status(most, MAX_EPOCH - 1, lanes, most, most, most, "f" * 300, past)
     assert decode(encode(status)) == status

@@ -1,0 +1,59 @@
+"""What the gateway tells of what it holds: now, for the hub's status message, and by the minute for the time before."""
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+
+from edge.outbox import Outbox
+from protocols.status import MAX_PAST, Lane, Sample, Status
+from protocols.topics import LANES
+
+_SAMPLE_S = 60.0
+
+
+class Backlog:
+    """Watches the outbox. `run` takes a sample a minute; the oldest ones are forgotten after a day."""
+
+    def __init__(self, outbox: Outbox, *, clock: Callable[[], int]):
+        self._outbox = outbox
+        self._clock = clock
+        self._past: deque[Sample] = deque(maxlen=MAX_PAST)
+
+    async def run(self) -> None:
+        """Take samples until cancelled."""
+        while True:
+            await asyncio.sleep(_SAMPLE_S)
+            status = await self.status(past=False)
+            times = [lane.oldest_ms for lane in status.lanes.values() if lane.oldest_ms is not None]
+            readings = sum(lane.readings for lane in status.lanes.values())
+            self._past.append(Sample(status.time_ms, readings, min(times, default=None)))
+
+    async def status(self, *, past: bool) -> Status:
+        """How it is now; with the past, also the samples."""
+        outbox = self._outbox
+        oldest = {lane: await self._oldest_ms(lane) for lane in LANES}
+        # From here on without a pause, so that all of it is of one moment.
+        return Status(
+            time_ms=self._clock(),
+            epoch=outbox.epoch,
+            lanes={
+                lane: Lane(
+                    outbox.tally.now(lane),
+                    readings := outbox.holdings.of_lane(lane),
+                    oldest[lane] if readings else None,
+                )
+                for lane in LANES
+            },
+            lost=sum(outbox.holdings.lost.values()),
+            bytes_held=outbox.bytes_held,
+            max_bytes=outbox.max_bytes,
+            failure=outbox.failure,
+            past=list(self._past) if past else [],
+        )
+
+    async def _oldest_ms(self, lane: str) -> int | None:
+        try:
+            return await self._outbox.oldest_ms(lane)
+        except sqlite3.Error:
+            return None  # the disk fails; `failure` says so
