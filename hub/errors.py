@@ -48,7 +48,15 @@ class CsrError(EnrolmentError):
         super().__init__("csr", f"the certificate signing request is refused: {reason}")
 
 
-class DamagedBlockError(HubError):
+class StoreError(HubError):
+    """The store cannot be read or opened: `reason`, as SQLite gives it. It is left as it is."""
+
+    def __init__(self, reason: str):
+        super().__init__(reason)
+        self.reason = reason
+
+
+class DamagedBlockError(StoreError):
     """A sealed block of the store does not hold what was written: `stream`, and the `day`, counted from 1970."""
 
     def __init__(self, stream: int, day: int):

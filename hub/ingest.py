@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hub.authority import Authority
-from hub.errors import SetupError
+from hub.errors import SetupError, StoreError
 from hub.ingest_metrics import IngestMetrics
 from hub.intake import Answer, Intake
 from hub.store.writing import Writer
@@ -25,6 +25,7 @@ _BATCH = 1024  # messages a transaction: so many only if they come faster than t
 _BATCH_BYTES = 16_000_000
 _CURSORS = 1000  # at a time
 _IDLE_S = 1.0
+_OPEN_AGAIN_S = 2.0
 _TIDY_AGAIN_S = 10.0
 _BIRTHS = "g/+/birth"
 _STATUSES = "g/+/status"
@@ -35,12 +36,12 @@ _BIRTHS_AGAIN_S = 2.0
 class Ingest:
     """One ingest: it owns the store's writer and outlives its MQTT sessions."""
 
-    def __init__(self, writer: Writer, broker: Broker):
+    def __init__(self, writer: Writer, broker: Broker, metrics: IngestMetrics):
         self._writer = writer
         self._intake = Intake(writer, secrets.token_hex(4))
         self._broker = broker
         self._queue: asyncio.Queue[Message] = asyncio.Queue(_QUEUE)
-        self.metrics = IngestMetrics(_QUEUE)
+        self.metrics = metrics
         self.metrics.queued.set_function(self._queue.qsize)
         self._session: Session | None = None
         self._births_asked = 0.0
@@ -150,13 +151,36 @@ def broker_login(data: Path, *, host: str, port: int) -> Broker:
 async def run(data: Path, *, host: str, port: int) -> None:
     """Serve until cancelled. Raises SetupError if another ingest owns the store."""
     with only_one(data):
-        writer = Writer(data)
-        ingest = Ingest(writer, broker_login(data, host=host, port=port))
+        metrics = IngestMetrics(_QUEUE)
+        broker = broker_login(data, host=host, port=port)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(ingest.run(), name="ingest")
-                group.create_task(ingest.metrics.serve(data), name="metrics")
+                group.create_task(metrics.serve(data), name="metrics")
+                group.create_task(_serve(data, broker, metrics), name="ingest")
         except* SetupError as errors:
             raise errors.exceptions[0] from None
-        finally:
-            writer.close()
+
+
+async def _serve(data: Path, broker: Broker, metrics: IngestMetrics) -> None:
+    writer = await _opened(data, metrics)
+    try:
+        await Ingest(writer, broker, metrics).run()
+    finally:
+        writer.close()
+
+
+async def _opened(data: Path, metrics: IngestMetrics) -> Writer:
+    """The store's writer. One that cannot be used is left as it is and tried again: its disk may only be full."""
+    reason = ""
+    while True:
+        try:
+            writer = await asyncio.to_thread(Writer, data)
+        except StoreError as error:
+            metrics.failed(error.reason)
+            if error.reason != reason:
+                reason = error.reason
+                logger.error("the store in %s cannot be used, and is left as it is: %s", data, reason)
+            await asyncio.sleep(_OPEN_AGAIN_S)
+        else:
+            metrics.works()
+            return writer

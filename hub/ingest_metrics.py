@@ -49,6 +49,10 @@ class IngestMetrics:
         self.batch.observe(messages)
         self.transaction.observe(transaction_s)
         self.commit.observe(commit_s)
+        self.works()
+
+    def works(self) -> None:
+        """Nothing is wrong any more."""
         self._failing.set(0)
         self._failure.clear()
 

@@ -29,7 +29,7 @@ _HELD = {
 
 
 async def exposition(store: Querying, data: Path) -> str:
-    """All figures. Raises sqlite3.OperationalError if the store cannot be read."""
+    """All figures. Raises StoreError if the store cannot be read."""
     ingest = await ingest_metrics.ask(data)
     what = "Whether ingest answers, has its session with the broker and can write the store"
     storing = metrics.gauge("kerb_hub_storing", what, float(not ingest.failure))

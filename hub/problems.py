@@ -1,12 +1,12 @@
 """Errors of the web API as application/problem+json (RFC 9457), naming the field that is wrong."""
 
-import sqlite3
-
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+
+from hub.errors import StoreError
 
 
 class FieldError(BaseModel):
@@ -65,4 +65,4 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _own)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(sqlite3.OperationalError, _no_store)
+    app.add_exception_handler(StoreError, _no_store)

@@ -10,7 +10,7 @@ from pathlib import Path
 from hub import logins
 from hub.authority import Authority
 from hub.errors import SetupError
-from hub.store.schema import prepare
+from hub.store.schema import prepare_if_possible
 from runtime.broker import BrokerError, EmbeddedBroker
 from runtime.process import die_with_parent, port_in_use
 
@@ -32,7 +32,7 @@ async def run(data: Path, *, host: str, port: int, mqtt_port: int, names: Sequen
     for name, number, option in (("web", port, "--port"), ("MQTT", mqtt_port, "--mqtt-port")):
         if port_in_use(host, number):
             raise SetupError(f"the {name} port {number} on {host} is in use; choose another one with {option}")
-    prepare(data)
+    prepare_if_possible(data)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -17,7 +17,7 @@ from hub.page import custody, live
 from hub.page.snapshot import Snapshots
 from hub.problems import ProblemError
 from hub.store.querying import Querying
-from hub.store.schema import prepare
+from hub.store.schema import prepare_if_possible
 from runtime.metrics import CONTENT_TYPE
 from runtime.process import port_in_use
 
@@ -69,7 +69,7 @@ def make_app(data: Path) -> FastAPI:
 
 def run(data: Path, *, host: str, port: int) -> None:
     """Serve until SIGINT or SIGTERM. Raises SetupError if the port is taken."""
-    prepare(data)
+    prepare_if_possible(data)
     if port_in_use(host, port):
         raise SetupError(f"port {port} on {host} is in use; choose another one with --port")
     logging.getLogger("nicegui").setLevel(logging.WARNING)

@@ -11,7 +11,6 @@
 import asyncio
 import bisect
 import contextlib
-import sqlite3
 import struct
 import time
 from collections.abc import AsyncIterator, Callable, Collection
@@ -22,6 +21,7 @@ from bench.parts.lab import Lab
 from bench.parts.ledger import Account
 from bench.parts.modbus_server import Connection
 from bench.parts.numbered import NumberedDevice
+from hub.errors import StoreError
 from hub.store.querying import Querying
 from protocols.topics import BULK, URGENT
 from runtime.process import free_port
@@ -268,7 +268,7 @@ async def until(true: Callable[[], bool], timeout_s: float) -> bool:
     """Ask again and again; False if it takes too long."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        with contextlib.suppress(sqlite3.OperationalError):  # the hub has made no store yet
+        with contextlib.suppress(StoreError):  # the hub has made no store yet
             if await asyncio.to_thread(true):
                 return True
         await asyncio.sleep(0.1)

@@ -1,12 +1,12 @@
 """The panel with a gateway's backlog over time: beside the cards on a wide screen, a sheet from below on a phone."""
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import Callable
 
 from nicegui import ui
 
+from hub.errors import StoreError
 from hub.page import backlog
 from hub.page.accounts import at_least, oldest_text
 from hub.page.numbers import span
@@ -80,7 +80,7 @@ class BacklogPanel:
         end = now_ms()
         try:
             rows = await asyncio.to_thread(self._store.backlog, account.gateway, end - span_ms, end + 1, step_ms)
-        except sqlite3.OperationalError:
+        except StoreError:
             return  # the header says that the store cannot be read
         self._chart.options.clear()
         self._chart.options.update(

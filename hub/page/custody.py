@@ -29,7 +29,7 @@ def install(store: Querying, snapshots: Snapshots) -> None:
 
         async def refresh() -> None:
             snapshot = await snapshots.get()
-            header.show(snapshot)
+            header.show(snapshot, snapshots.failure)
             if snapshot is not None:
                 numbers.show(figures.custody(snapshot))
                 accounts.show(snapshot)

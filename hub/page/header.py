@@ -29,10 +29,10 @@ class Header:
         self._alarm = ui.label().classes("alarm").props("role=alert")
         self._alarm.set_visibility(False)
 
-    def show(self, snapshot: Snapshot | None) -> None:
-        """Bring the line up to date; None: the store cannot be read."""
+    def show(self, snapshot: Snapshot | None, failure: str) -> None:
+        """Bring the line up to date; None: the store cannot be read, for the reason that `failure` gives."""
         if snapshot is None:
-            self._gateways.text = word("no_store", self.language)
+            self._gateways.text = word("no_store", self.language).format(word(failure, self.language))
             self._dot.classes(replace="dot offline")
             return
         self._gateways.text = self._summary(snapshot) or word("no_gateway", self.language)

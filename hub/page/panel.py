@@ -1,12 +1,12 @@
 """The chart panel: beside the cards on a wide screen, a sheet from below on a phone."""
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import Callable
 
 from nicegui import ui
 
+from hub.errors import DamagedBlockError, StoreError
 from hub.page import chart
 from hub.page.numbers import number, shown
 from hub.page.ranges import Ranges
@@ -81,10 +81,15 @@ class Panel:
         self._drawn_at = time.monotonic()
         span_ms, step_ms = chart.RANGES[self._ranges.now]
         end = now_ms()
+        steps: list[Step] = []
+        nothing = "no_numbers"
         try:
             steps = await asyncio.to_thread(self._store.steps, stream.id, end - span_ms, end + 1, step_ms)
-        except sqlite3.OperationalError:
+        except DamagedBlockError:
+            nothing = "damaged"
+        except StoreError:
             return  # the header says that the store cannot be read
+        self._empty.text = word(nothing, self._language)
         self._name.text = stream.name[self._language]
         self._owner.text = thing.name[self._language]
         self._show_now()

@@ -1,13 +1,13 @@
 """What all open pages show: read once a second for all of them, however many there are."""
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hub import ingest_metrics
+from hub.errors import StoreError
 from hub.store.accounts import Account
 from hub.store.querying import Custody, GatewayNow, Querying, StreamNow, ThingNow
 
@@ -36,6 +36,7 @@ class Snapshots:
         self._store = store
         self._data = data
         self._lock = asyncio.Lock()
+        self.failure = ""  # why the store could not be read when that was last so
         self._last: Snapshot | None = None
         self._read_at = 0.0
         self._slow_at = 0.0
@@ -64,5 +65,6 @@ class Snapshots:
             return Snapshot(
                 gateways, things, streams, self._intervals, self._custody, accounts, stored, failure=failure
             )
-        except sqlite3.OperationalError:
-            return None  # the page says so
+        except StoreError as error:
+            self.failure = error.reason
+            return None

@@ -4,11 +4,12 @@ import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hub.errors import StoreError
 from hub.store import accounts, spans
 from hub.store.accounts import Account, Backlog
 from hub.store.lag import percentile
@@ -116,7 +117,7 @@ class Custody:
 
 
 class Querying:
-    """Queries of one store, each over a connection of its own. Raises sqlite3.OperationalError if there is no store."""
+    """Queries of one store, each over a connection of its own. Raises StoreError if that cannot be read."""
 
     def __init__(self, data: Path):
         self._path = data / FILE
@@ -244,12 +245,12 @@ class Querying:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        connection = connect(self._path, readonly=True)
         try:
-            connection.execute("BEGIN")
-            yield connection
-        finally:
-            connection.close()
+            with closing(connect(self._path, readonly=True)) as connection:
+                connection.execute("BEGIN")
+                yield connection
+        except sqlite3.Error as error:
+            raise StoreError(str(error)) from error
 
 
 def _by_thing(db: sqlite3.Connection, query: str) -> dict[str, tuple[int, ...]]:

@@ -1,11 +1,16 @@
 """The store's tables, and how they came to be. Every change is one more migration."""
 
 import fcntl
+import logging
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 from sqlite_utils import Database, Migrations
+
+from hub.errors import SetupError, StoreError
+
+logger = logging.getLogger(__name__)
 
 FILE = "readings.db"
 _PAGE_BYTES = 8192  # a block of a few kilobytes fits in, and a hot row dirties little else
@@ -128,16 +133,29 @@ def readings_and_their_custody(db: Database) -> None:
 
 
 def prepare(data: Path) -> Path:
-    """Make or migrate the store in this directory; several processes may do so at once. Returns the file."""
+    """Make or migrate the store in this directory; several processes may do so at once. Returns the file.
+
+    Raises SetupError if it is of a newer version, StoreError if it cannot be used; it is never made anew.
+    """
     data.mkdir(parents=True, exist_ok=True)
-    with (data / "migrate.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        connection = connect(data / FILE)
-        try:
+    try:
+        with (data / "migrate.lock").open("w") as lock, closing(connect(data / FILE)) as connection:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             migrations.apply(Database(connection))
-        finally:
-            connection.close()
+            newer = unknown_migrations(connection)
+    except sqlite3.Error as error:
+        raise StoreError(str(error)) from error
+    if newer:
+        raise SetupError(f"{data / FILE} is of a newer version of the hub, which knows {', '.join(newer)}")
     return data / FILE
+
+
+def prepare_if_possible(data: Path) -> None:
+    """As `prepare`; a store that cannot be used is only reported: the hub comes up all the same, and says so."""
+    try:
+        prepare(data)
+    except StoreError as error:
+        logger.error("%s cannot be used, and is left as it is: %s", data / FILE, error.reason)
 
 
 def unknown_migrations(db: sqlite3.Connection) -> list[str]:

@@ -1,5 +1,6 @@
 """The store's writing side: births and packs, all of a batch in one transaction."""
 
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hub.birth import Birth
-from hub.errors import UnknownAliasError
+from hub.errors import StoreError, UnknownAliasError
 from hub.store import accounts, hot
 from hub.store.accounts import Numbering, Tallies
 from hub.store.batch import Batch, aliases_of
@@ -47,17 +48,24 @@ def now_ms() -> int:
 
 
 class Writer:
-    """The one connection that writes; `write_...` must be called within a `transaction`."""
+    """The one connection that writes; `write_...` must be called within a `transaction`.
+
+    Raises StoreError if the store cannot be used, SetupError if it is of a newer version.
+    """
 
     def __init__(self, data: Path, *, clock: Callable[[], int] = now_ms):
         self._db = connect(prepare(data))
         self._clock = clock
-        self._registry = Registry(self._db)
-        self._latest = Latest(self._db)
-        self._sealing = Sealing(self._db)
-        self._expiry = Expiry(self._db, data)
-        self._arrival_us: int = self._db.execute("SELECT coalesce(max(id), 0) FROM hot").fetchone()[0]
         self._commit_ms = 0.0
+        try:
+            self._registry = Registry(self._db)
+            self._latest = Latest(self._db)
+            self._sealing = Sealing(self._db)
+            self._expiry = Expiry(self._db, data)
+            self._arrival_us: int = self._db.execute("SELECT coalesce(max(id), 0) FROM hot").fetchone()[0]
+        except sqlite3.Error as error:
+            self._db.close()
+            raise StoreError(str(error)) from error
         self._begin()
 
     def _begin(self) -> None:

@@ -83,8 +83,8 @@ def store_body(
         writer.write_pack(ID, "bulk", Header(epoch, seq, 1, oldest, backfill, seq), made)
 
 
-def start_hub(data: Path, port: int, mqtt_port: int) -> "subprocess.Popen[bytes]":
-    """`python -m hub run`, as soon as its web answers."""
+def start_hub(data: Path, port: int, mqtt_port: int, *, health: int = 200) -> "subprocess.Popen[bytes]":
+    """`python -m hub run`, as soon as its web answers, and says that it is as healthy as that."""
     command = [
         sys.executable,
         "-m",
@@ -102,7 +102,7 @@ def start_hub(data: Path, port: int, mqtt_port: int) -> "subprocess.Popen[bytes]
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200:
+            if httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == health:
                 return process
         time.sleep(0.1)
     end_hub(process)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sqlite3
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from hub.errors import BirthError, UnknownAliasError
+from hub.errors import BirthError, StoreError, UnknownAliasError
 from hub.store.lag import buckets_of, percentile
 from hub.store.querying import Point, Querying
 from hub.store.schema import FILE, connect, prepare
@@ -258,5 +257,5 @@ def test_percentiles_are_right_to_five_percent() -> None:
 
 
 def test_a_store_that_is_not_there_is_an_error(data: Path) -> None:
-    with pytest.raises(sqlite3.OperationalError):
+    with pytest.raises(StoreError):
         Querying(data).things()
