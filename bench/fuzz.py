@@ -103,6 +103,8 @@ def _gatt(data: bytes) -> None:
     uuid16 = gatt.CHARACTERISTICS[data[0] % len(gatt.CHARACTERISTICS)] if data else 0
     readings = gatt.decode(uuid16, data[1:])
     _sound(readings)
+    units = gatt.metrics_of(uuid16)
+    assert all(each.unit in units[each.metric] for each in readings)
     assert gatt.decode(uuid16, gatt.encode(uuid16, readings)) == readings
 
 
@@ -112,7 +114,9 @@ def _racp(data: bytes) -> None:
 
 
 def _bthome(data: bytes) -> None:
-    _sound(bthome.decode(data).readings)
+    for each in bthome.decode(data).readings:
+        _sound([each])
+        assert each.unit in bthome.units_of(each.metric)
     _tried(lambda: bthome.decode(data, lambda info, counter, sealed: sealed[: -bthome.CHECK_SIZE]))
 
 
@@ -128,7 +132,9 @@ def _sentence(text: bytes) -> None:
     parsed = nmea.parse(text)
     body, _, given = text.strip().removeprefix(b"$").partition(b"*")
     assert checksum(body) == int(given, 16)
-    _sound(nmea.decode(parsed))
+    readings = nmea.decode(parsed)
+    _sound(readings)
+    assert all(nmea.METRICS[parsed.type][each.metric] == each.unit for each in readings)
 
 
 _FRAMED = [model for model in catalogue().values() if model.serial is not None and model.serial.frame is not None]

@@ -80,6 +80,18 @@ def decode(data: bytes, unseal: "Open | None" = None) -> "Advertisement":
     return Advertisement(readings, packet_id, counter, bool(info & _TRIGGERED), objects, unknown)
 
 
+def units_of(metric: str) -> "set[str]":
+    """The units in which a metric may come, a second one of its kind ("temperature_2") too; none: there is no such."""
+    name, _, number = metric.rpartition("_")
+    if name and number and all(["0" <= char <= "9" for char in number]) and units_of(name):
+        return units_of(name)
+    if metric in STATES.values() or metric in ("button", "text", "raw", "firmware_version"):
+        return {""}
+    if metric == "dimmer":
+        return {"1"}
+    return {number.unit for number in NUMBERS.values() if number.metric == metric}
+
+
 def is_sealed(data: bytes) -> bool:
     """Whether the service data is encrypted."""
     return bool(data) and data[0] & _SEALED != 0

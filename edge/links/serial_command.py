@@ -1,16 +1,14 @@
 """The frame of a command to a serial device, made from the template in its file."""
 
-import re
 from typing import TYPE_CHECKING
 
 from edge.errors import ActionRefused
 from hardware.catalogue import Command, Serial
+from hardware.catalogue.command import PLACE
 from protocols.frames import TYPES, with_check
 
 if TYPE_CHECKING:
     from protocols.reading import Value
-
-_PLACE = re.compile(r"\{value:(\w+)\}")
 
 
 def encoded(thing: str, command: Command, value: "Value", serial: Serial) -> bytes:
@@ -19,7 +17,7 @@ def encoded(thing: str, command: Command, value: "Value", serial: Serial) -> byt
     Raises ActionRefused for a value that the frame cannot hold.
     """
     assert command.frame is not None
-    head = bytes.fromhex(_PLACE.sub(lambda place: _number(thing, place[1], value).hex(), command.frame))
+    head = bytes.fromhex(PLACE.sub(lambda place: _number(thing, place[1], value).hex(), command.frame))
     return head if serial.frame is None else with_check(serial.frame.format, head)
 
 

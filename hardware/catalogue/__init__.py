@@ -121,7 +121,7 @@ def load_device(path: Path) -> DeviceModel:
             raise TomlFileError(path, None, f"metrics.{name}.register", "is missing")
         if metric.group is not None and (model.modbus is None or metric.group not in model.modbus.groups):
             raise TomlFileError(path, None, f"metrics.{name}.group", f"there is no group {metric.group}")
-        if model.serial is not None and (problem := model.serial.field_problem(metric.field, metric.sentence)):
+        if problem := _problem(model, name, metric):
             raise TomlFileError(path, None, f"metrics.{name}", problem)
     for name, command in model.commands.items():
         if (target := _TARGETS.get(model.device.link)) and getattr(command, target) is None:
@@ -132,6 +132,15 @@ def load_device(path: Path) -> DeviceModel:
         if example.metric not in model.metrics:
             raise TomlFileError(path, None, f"examples.{number}.metric", f"{example.metric} is no metric of this model")
     return model
+
+
+def _problem(model: DeviceModel, name: str, metric: Metric) -> str:
+    """Why the device never gives this metric, as far as the codecs know; empty if it does."""
+    if model.device.link == "ble" and model.ble is not None:
+        return model.ble.metric_problem(name, metric.unit)
+    if model.device.link == "serial" and model.serial is not None:
+        return model.serial.metric_problem(name, metric.unit, metric.field, metric.sentence)
+    return ""
 
 
 @cache

@@ -1,12 +1,28 @@
 """The commands of a device file: what the device can be told to do, with one value."""
 
+import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from hardware.catalogue.modbus import Register
+from hardware.catalogue.serial import Hex
 from hardware.catalogue.table import Name, Table
+from protocols.frames import TYPES
+
+PLACE = re.compile(r"\{value:(\w+)\}")  # of the value in a frame
+
+
+def _is_template(text: str) -> str:
+    for type_ in PLACE.findall(text):
+        if type_ not in TYPES:
+            raise ValueError(f"there is no type {type_}; there are {', '.join(TYPES)}")
+    try:
+        bytes.fromhex(PLACE.sub("00", text))
+    except ValueError:
+        raise ValueError(f"{text!r} is not bytes in hex, with {{value:TYPE}} in the value's place") from None
+    return text
 
 
 class Command(Table):
@@ -24,8 +40,8 @@ class Command(Table):
     register_: Register | None = Field(default=None, alias="register")
     characteristic: int | None = Field(default=None, ge=0, le=0xFFFF)
     type: Literal["uint8", "uint16", "uint32", "int8", "int16", "int32", "sfloat", "float"] = "uint8"
-    frame: str | None = None
-    answer: str | None = None
+    frame: Annotated[str, AfterValidator(_is_template)] | None = None
+    answer: Hex | None = None
     read_back: bool = True
 
     @model_validator(mode="after")

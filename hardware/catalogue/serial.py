@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from hardware.catalogue.table import Table
+from protocols import nmea
 from protocols.frames import CHECKS, TYPES, FrameFormat, check_size
 
 
@@ -129,10 +130,10 @@ class Serial(Table):
             raise ValueError("frame.check_from is beyond the frame")
         return self
 
-    def field_problem(self, field: SerialField | None, sentence: str | None) -> str:
-        """Why a metric cannot be read from such frames; empty if it can."""
+    def metric_problem(self, name: str, unit: str, field: SerialField | None, sentence: str | None) -> str:
+        """Why a metric cannot be read from such sentences or frames; empty if it can."""
         if self.frame is None:
-            return "" if sentence is not None and field is None else "framing nmea needs sentence, and no field"
+            return _sentence_problem(name, unit, sentence) if field is None else "framing nmea has no field"
         if field is None or sentence is not None:
             return f"framing {self.framing} needs field, and no sentence"
         if (self.frame.separator is None) != (field.index is None):
@@ -142,3 +143,12 @@ class Serial(Table):
             if field.at + TYPES[field.type][0] > end:
                 return f"{field.type} at {field.at} is beyond byte {end - 1}, the last before the check"
         return ""
+
+
+def _sentence_problem(name: str, unit: str, sentence: str | None) -> str:
+    if sentence not in nmea.METRICS:
+        return f"framing nmea needs sentence: one of {', '.join(nmea.METRICS)}"
+    given = nmea.METRICS[sentence]
+    if name not in given:
+        return f"is not in {sentence}, which has {', '.join(given)}"
+    return "" if given[name] == unit else f"comes in {given[name] or 'no unit'}, not in {unit or 'no unit'}"

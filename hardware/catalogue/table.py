@@ -8,7 +8,7 @@ Id = Field(pattern=r"^[A-Za-z0-9_-]+$")
 class Table(BaseModel):
     """A table of the file: no unknown keys, and nothing changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Name(Table):

@@ -46,6 +46,14 @@ _STRINGS = {
 CHARACTERISTICS = tuple(sorted(list(_LAYOUTS) + list(_STRINGS) + [CGM_MEASUREMENT]))
 
 
+def metrics_of(uuid16: int) -> "dict[str, tuple[str, ...]]":
+    """The metrics that a characteristic may give, and the units of each; none for an unknown uuid16."""
+    if uuid16 in _STRINGS:
+        return {_STRINGS[uuid16]: ("",)}
+    layout = cgm.RECORD if uuid16 == CGM_MEASUREMENT else _LAYOUTS.get(uuid16)
+    return layout.units() if layout else {}
+
+
 def decode(uuid16: int, data: bytes, *, crc: bool = False) -> "list[Reading]":
     """The readings in a characteristic's value, without times. Raises DecodeError, also for an unknown uuid16.
 

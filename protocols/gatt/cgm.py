@@ -12,7 +12,7 @@ from .values import Integer, MedicalFloat
 SUBJECT = "CGM measurement"
 _SFLOAT = MedicalFloat(2)
 
-_RECORD = Layout(
+RECORD = Layout(
     SUBJECT,
     1,
     (
@@ -90,7 +90,7 @@ def decode(data: bytes, crc: bool) -> "list[Reading]":
             got = data[end] | data[end + 1] << 8
             if got != crc16(data[at:end]):
                 raise ChecksumError(SUBJECT, f"CRC {got:04x} where {crc16(data[at:end]):04x} is wanted")
-        readings += _RECORD.decode(data[at + 1 : end])
+        readings += RECORD.decode(data[at + 1 : end])
         at += size
     return readings
 
@@ -108,7 +108,7 @@ def encode(readings: "list[Reading]", crc: bool) -> bytes:
         raise EncodeError(SUBJECT, "glucose is missing")
     data = b""
     for record in records:
-        body = _RECORD.encode(record)
+        body = RECORD.encode(record)
         framed = bytes([len(body) + (3 if crc else 1)]) + body
         data += framed + (crc16(framed).to_bytes(2, "little") if crc else b"")
     return data

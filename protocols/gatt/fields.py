@@ -1,7 +1,7 @@
 """The parts of a characteristic's table.
 
-Every part has `bit` (the flag that says it is there; None: always), `metrics` (the names it gives), `size_in(flags)`,
-`read(data, flags) -> readings` and `write(readings by metric, flags) -> bytes`.
+Every part has `bit` (the flag that says it is there; None: always), `metrics` (the names it gives), `units` (those of
+their values), `size_in(flags)`, `read(data, flags) -> readings` and `write(readings by metric, flags) -> bytes`.
 """
 
 from ..errors import EncodeError
@@ -30,6 +30,7 @@ class Field:
         self.metrics = (metric,)
         self.bit = bit
         self._forms = ((codec, unit), alternative[1:] if alternative else (codec, unit))
+        self.units = tuple([form[1] for form in self._forms])
         self._choice = 1 << alternative[0] if alternative else 0
 
     def _form(self, flags: int) -> "tuple[ValueCodec, str]":
@@ -91,6 +92,7 @@ class Bits:
         self.bit = bit
         self._names = names
         self.metrics = tuple([name for _, name in names])
+        self.units = ("",)
 
     def size_in(self, flags: int) -> int:
         """Bytes of the word."""
@@ -118,6 +120,7 @@ class Flag:
     """A bit of the flags themselves as a reading. `when`: only if that other bit is set, which giving it sets."""
 
     bit: "int | None" = None
+    units = ("",)
 
     def __init__(self, metric: str, place: int, *, when: "int | None" = None):
         self.metrics = (metric,)
@@ -152,6 +155,7 @@ class Nibbles:
     def __init__(self, low: "tuple[str, Code]", high: "tuple[str, Code]", *, bit: "int | None" = None):
         self.bit = bit
         self.metrics = (low[0], high[0])
+        self.units = ("",)
         self._codes = (low[1], high[1])
 
     def size_in(self, flags: int) -> int:

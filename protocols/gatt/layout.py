@@ -28,6 +28,10 @@ class Layout:
         self._doubts = doubts
         self._metrics = {metric for part in parts for metric in part.metrics}
 
+    def units(self) -> "dict[str, tuple[str, ...]]":
+        """The metrics that it may give, and the units of each."""
+        return {metric: part.units for part in self._parts for metric in part.metrics}
+
     def decode(self, data: bytes) -> "list[Reading]":
         """The readings, in the order of the fields. Raises DecodeError; nothing is read before the length is right."""
         if len(data) < self._flag_size:

@@ -1,6 +1,6 @@
 """NMEA 0183: the sentences of satellite receivers and ships' instruments."""
 
-from .decode import DECODERS, decode
+from .decode import DECODERS, METRICS, decode
 from .encode import encode_gga, encode_rmc
 from .fields import POSITION_EXPONENT
 from .sentence import MAX_LENGTH, TOLERATED_LENGTH, Sentence, checksum, parse, sentence
@@ -8,6 +8,7 @@ from .sentence import MAX_LENGTH, TOLERATED_LENGTH, Sentence, checksum, parse, s
 __all__ = (
     "DECODERS",
     "MAX_LENGTH",
+    "METRICS",
     "POSITION_EXPONENT",
     "TOLERATED_LENGTH",
     "Sentence",

@@ -25,6 +25,17 @@ _CONSTELLATIONS = {
 }
 
 
+# The metrics that a type of sentence may give, and their units
+METRICS = {
+    "RMC": {"latitude": "deg", "longitude": "deg", "speed": "m/s", "course": "deg", "device_time": ""},
+    "GGA": {"latitude": "deg", "longitude": "deg", "altitude": "m", "satellites": "1", "hdop": "1"},
+    "GSV": {name + "_in_view": "1" for name in _CONSTELLATIONS.values()},
+    "VTG": {"course": "deg", "speed": "m/s"},
+    "HDT": {"heading": "deg"},
+    "ZDA": {"device_time": ""},
+}
+
+
 def decode(parsed: "Sentence") -> "list[Reading]":
     """The readings of a sentence; types that are not known give none. Raises DecodeError."""
     decoder = DECODERS.get(parsed.type)

@@ -22,6 +22,18 @@ from edge.links.base import Attached
 from edge.links.modbus import ModbusLink
 from edge.links.modbus_line import TcpLine
 from hardware.catalogue import DeviceModel, catalogue
+from protocols.modbus import (
+    decode_bits,
+    decode_words,
+    mask_write,
+    read_request,
+    read_write_registers,
+    response_payload,
+    write_coil,
+    write_coils,
+    write_register,
+    write_registers,
+)
 from protocols.reading import BAD_INVALID, BAD_TIMEOUT, GOOD, refused
 from tests.edge.recorder import Recorder
 
@@ -441,6 +453,36 @@ async def test_every_table_and_shape_of_register() -> None:
         found = {each.metric: each.value for _, each in recorder.readings}
     expected = {"pump": True, "valve": False, "door": True, "litres": 70000, "fault": True, "ready": False}
     assert found == {**expected, "temperature": pytest.approx(-12.3)}
+
+
+async def test_every_function_is_understood_by_a_server_that_is_not_ours() -> None:
+    plc = SimDevice(
+        4,
+        (
+            [SimData(0, values=[False] * 16, datatype=DataType.BITS)],
+            [SimData(0, values=[True] * 16, datatype=DataType.BITS)],
+            [SimData(0, values=[0] * 16, datatype=DataType.REGISTERS)],
+            [SimData(0, values=[7] * 16, datatype=DataType.REGISTERS)],
+        ),
+    )
+    async with serving(plc) as port:
+        line = TcpLine("127.0.0.1", port, now_ms, Recorder().count)
+        await line.open(lambda: None)
+
+        async def ask(pdu: bytes) -> bytes:
+            return response_payload(pdu, await line.exchange(4, pdu, 1.0))
+
+        assert await ask(write_coil(3, True)) == b""
+        assert await ask(write_coils(8, [True, False, True])) == b""
+        assert decode_bits(await ask(read_request(1, 0, 16)), 16) == [0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0]
+        assert decode_bits(await ask(read_request(2, 0, 3)), 3) == [1, 1, 1]
+        assert await ask(write_register(0, 0x1234)) == b""
+        assert await ask(write_registers(1, [1, 2, 0xFFFF])) == b""
+        assert await ask(mask_write(0, 0xF0FF, 0x0500)) == b""
+        assert decode_words(await ask(read_request(3, 0, 4))) == [0x1534, 1, 2, 0xFFFF]
+        assert decode_words(await ask(read_write_registers(0, 3, 1, [9]))) == [0x1534, 9, 2]
+        assert decode_words(await ask(read_request(4, 2, 1))) == [7]
+        line.close()
 
 
 async def test_a_late_answer_is_never_taken_for_the_next_one() -> None:

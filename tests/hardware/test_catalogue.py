@@ -114,6 +114,7 @@ PMS5003 = (DEVICES / "plantower-pms5003.toml").read_text(encoding="utf-8")
 MH_Z19B = (DEVICES / "winsen-mh-z19b.toml").read_text(encoding="utf-8")
 ADAM = (DEVICES / "advantech-adam-6060.toml").read_text(encoding="utf-8")
 EM340 = (DEVICES / "carlo-gavazzi-em340.toml").read_text(encoding="utf-8")
+SHELLY = (DEVICES / "shelly-blu-ht.toml").read_text(encoding="utf-8")
 NONIN = (DEVICES / "nonin-3230.toml").read_text(encoding="utf-8")
 
 
@@ -157,6 +158,9 @@ def line_with(text: str, part: str) -> int:
         (EM340, "values = [340, 341]", "values = []", "modbus.fingerprint.values", "at least 1"),
         (EM340, "address = 0x000B }", 'address = 11, type = "float32" }', "modbus.fingerprint", "whole number"),
         (NONIN, "service = 0x1822", "service = 0x11822", "ble.service", "65535"),
+        (MH_Z19B, "{value:uint8}", "{value:uint9}", "commands.self_calibration.frame", "there is no type uint9"),
+        (MH_Z19B, "{value:uint8}", "{value}", "commands.self_calibration.frame", "is not bytes in hex"),
+        (EM340, "scale = 0.1", "scale = nan", "metrics.voltage_l1.register.scale", "finite"),
     ],
 )
 def test_a_mistake_is_named_where_it_stands(
@@ -178,6 +182,13 @@ def test_a_mistake_is_named_where_it_stands(
         (SDM120, 'maker = "Eastron"\n', "", "device.maker", "required"),
         (SDM120, 'link = "modbus"', 'link = "ble"', "ble", "the table of the device's link is missing"),
         (NEO_M8, 'sentence = "GGA"\n', "", "metrics.altitude", "needs sentence"),
+        (NEO_M8, 'sentence = "GGA"', 'sentence = "GLL"', "metrics.altitude", "needs sentence: one of RMC"),
+        (NEO_M8, "[metrics.hdop]", "[metrics.pdop]", "metrics.pdop", "is not in GGA, which has"),
+        (NEO_M8, 'unit = "m/s"', 'unit = "km/h"', "metrics.speed", "comes in m/s, not in km/h"),
+        (NONIN, "[metrics.pulse_rate]", "[metrics.puls_rate]", "metrics.puls_rate", "nothing that the device says"),
+        (NONIN, 'unit = "/min"', 'unit = "/s"', "metrics.pulse_rate", "comes in /min, not in /s"),
+        (NONIN, "[0x2A5F]", "[0x2A00]", "ble", "characteristic 0x2A00 is none that can be read"),
+        (SHELLY, "[metrics.humidity]", "[metrics.humid]", "metrics.humid", "nothing that the device says"),
         (SDM630, 'group = "slow"', 'group = "rare"', "metrics.import_energy.group", "there is no group rare"),
         (PMS5003, 'field = { at = 12, type = "uint16" }\n', "", "metrics.pm2_5", "needs field"),
         (PMS5003, "at = 12", "at = 29", "metrics.pm2_5", "is beyond byte 29"),
