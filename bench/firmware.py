@@ -5,6 +5,9 @@ were neither there nor declared), `wear` (fewest and most erasures of a sector).
 `ota`: `cuts`, `unbootable` (no whole app starts), `stuck` (updates that could not go on), `refused` (bad offers),
 `accepted` (bad offers that should have been refused), `patch_percent` (of the wearable's whole image, for a change of
 some nine lines), `peak_bytes` (heap to apply a patch; pointers have 64 bits here).
+`dispenser`: `states` of two doses' day, all visited, and `cuts` between any two steps of each event in each of them;
+`events` at random; `double` doses, `wrong time`, `missed` without a report, `count` of doses wrong, `untrue` reports,
+`unsaved` states; `file_cuts` of the file that holds the state, and how often it was `torn`.
 """
 
 import argparse
@@ -33,7 +36,13 @@ def _ota() -> dict[str, Any]:
         return found | {"peak_bytes": run_micropython("bench/parts/ota_memory.py", name)["peak_bytes"]}
 
 
-PARTS: dict[str, Callable[[], dict[str, Any]]] = {"journal": _journal, "ota": _ota}
+def _dispenser() -> dict[str, Any]:
+    found = run_micropython("bench/parts/dose_check.py", 7, 1_000_000, 1)
+    file = run_micropython("bench/parts/files_cuts.py", 300)
+    return found | {"file_cuts": file["cuts"], "torn": file["torn"]}
+
+
+PARTS: dict[str, Callable[[], dict[str, Any]]] = {"journal": _journal, "ota": _ota, "dispenser": _dispenser}
 
 
 def main() -> None:
