@@ -49,6 +49,7 @@ COUNTER_BITS = 20
 NONCE_BITS = 18
 MAX_EPOCH = 1 << 62
 _UNHEARD_EPOCHS = 32
+_MOST_NARROWED = 4
 
 _MAX_SEQ = 1 << 53
 
@@ -124,7 +125,9 @@ class Sender:
     """The holder of one lane's packs, on a device over its journal or in a gateway over its outbox.
 
     At most `window` packs of the newest epoch are under way unacknowledged, and `backfill_window` of all older ones
-    together; without progress for `resend_ms` an epoch is sent again from its first unacknowledged pack.
+    together; without progress for `resend_ms` an epoch is sent again from its first unacknowledged pack. Each time that
+    happens both windows are halved, and as packs get through they widen again: a receiver that cannot keep up must not
+    be buried under what it has been sent already.
     """
 
     def __init__(self, *, window: int = 64, backfill_window: int = 32, resend_ms: int = 3000):
@@ -132,6 +135,8 @@ class Sender:
         self._backfill_window = backfill_window
         self._resend_ms = resend_ms
         self._epochs: list[_Outgoing] = []  # in the order of their opening; the last one is live
+        self._narrowed = 0  # how often the windows are halved
+        self._passed = 0  # packs that have got through since that was last so
         self._online = False
         self._session: str | None = None
 
@@ -191,11 +196,15 @@ class Sender:
             # A crash can have kept the tail of an epoch from our storage after it had reached the receiver.
             upto = min(stored.get(outgoing.epoch, 0), outgoing.last)
             if upto >= outgoing.base:
+                self._passed += upto + 1 - outgoing.base
                 outgoing.base = upto + 1
                 outgoing.next = max(outgoing.next, outgoing.base)
                 outgoing.progress_ms = now_ms
                 outgoing.gaps = [gap for gap in outgoing.gaps if gap[1] > upto]
                 releases.append(Release(outgoing.epoch, upto))
+        if self._narrowed and self._passed >= self._narrow(self._window):
+            self._narrowed -= 1
+            self._passed = 0
         self._drop_finished()
         return releases
 
@@ -203,19 +212,32 @@ class Sender:
         """The packs to send now, as headers, in this order; they count as under way from here on."""
         if not self._online or not self._epochs:
             return []
-        for outgoing in self._epochs:
-            if outgoing.in_flight() and now_ms - outgoing.progress_ms >= self._resend_ms:
-                outgoing.rewind()
+        self._rewind_stalled(now_ms)
         live = self._epochs[-1]
-        headers = self._send(live, self._window - live.in_flight(), now_ms, backfill=False)
+        headers = self._send(live, self._narrow(self._window) - live.in_flight(), now_ms, backfill=False)
         if live.next <= live.last:
             return headers  # the window is full: what bandwidth there is belongs to the live packs
-        room = self._backfill_window - sum(outgoing.in_flight() for outgoing in self._epochs[:-1])
+        room = self._narrow(self._backfill_window) - sum(outgoing.in_flight() for outgoing in self._epochs[:-1])
         for outgoing in self._epochs[:-1]:
             sent = self._send(outgoing, room, now_ms, backfill=True)
             room -= len(sent)
             headers.extend(sent)
         return headers
+
+    def _rewind_stalled(self, now_ms: int) -> None:
+        stalled = [
+            outgoing
+            for outgoing in self._epochs
+            if outgoing.in_flight() and now_ms - outgoing.progress_ms >= self._resend_ms
+        ]
+        for outgoing in stalled:
+            outgoing.rewind()
+        if stalled:
+            self._narrowed = min(self._narrowed + 1, _MOST_NARROWED)
+            self._passed = 0
+
+    def _narrow(self, window: int) -> int:
+        return max(1, window >> self._narrowed)
 
     def next_due_ms(self) -> int | None:
         """When `due` has something to send again though nothing else happens, or None if nothing is under way."""

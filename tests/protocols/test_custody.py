@@ -140,6 +140,25 @@ def test_sender_with_fresh_storage_is_another_sender():
     assert receiver.offer(header(1, epoch=fresh, oldest=fresh)) == STORE
 
 
+def test_a_receiver_that_does_not_keep_up_is_sent_less_until_it_does():
+    sender = Sender(window=8, resend_ms=1000)
+    sender.open(FIRST)
+    for seq in range(1, 101):
+        sender.appended(FIRST, seq)
+    sender.connected()
+    assert [[h.seq for h in sender.due(1000 * again)] for again in range(6)] == [
+        [1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 4], [1, 2], [1], [1], [1],
+    ]  # fmt: skip
+    counts = []
+    stored = 1
+    while stored < 40:
+        sender.cursor("s", {FIRST: stored}, 5001)
+        due = sender.due(5001)
+        counts.append(len(due))
+        stored = due[-1].seq
+    assert counts == [1, 2, 4, 8, 8, 8, 8]
+
+
 def test_live_packs_go_before_backfill():
     sender = Sender(window=4, backfill_window=2)
     sender.restore(FIRST, acked=10, last=100)
