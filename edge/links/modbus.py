@@ -162,7 +162,8 @@ class ModbusLink:
         self._silences = 0
         self._schedule.start(loop.time())
         while True:
-            await self._carry_out()
+            if self._actions:
+                await self._carry_out()
             at_s, what = self._schedule.next(loop.time())
             if at_s > loop.time():
                 await self._sleep_until(at_s)

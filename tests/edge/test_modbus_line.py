@@ -120,6 +120,18 @@ async def test_who_is_late_does_not_cost_the_next_device_its_answer() -> None:
             await line.exchange(1, read_request(3, 10, 2), 0.1)
         assert await line.exchange(2, read_request(3, 10, 2), 0.3) == words(2, 10)
         assert counts.counts["late_answers", ""] == 1
+        assert line.late == {1}
+
+
+async def test_who_answers_when_nobody_waits_is_known_to_be_late() -> None:
+    async with (
+        device_server(lambda frame: [(0.15, answer_to(frame))]) as port,
+        opened(port) as (line, counts),
+    ):
+        with pytest.raises(Silence):
+            await line.exchange(7, read_request(3, 10, 2), 0.1)
+        await counts.until(lambda: counts.counts["late_answers", ""])
+        assert line.late == {7}
 
 
 async def test_a_late_answer_is_not_taken_for_one_of_the_same_size() -> None:
