@@ -78,6 +78,9 @@ class _Times:
 
     def state(self, thing: str, state: str, reason: str = "") -> None: ...
 
+    def full(self) -> bool:
+        return False
+
     def count(self, counter: str, thing: str = "", by: int = 1) -> None: ...
 
 

@@ -15,11 +15,13 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from edge.links.base import Origin
-from edge.outbox_file import Content, OutboxFile
+from edge.outbox_file import OutboxFile
+from edge.outbox_rows import Content
 from edge.outbox_state import OutboxState
+from edge.outbox_tables import DamagedError
 from protocols.custody import Header
 from protocols.pack import Body
-from protocols.topics import LANES, URGENT
+from protocols.topics import LANES
 from runtime.metrics import DISK_S, Histogram
 
 logger = logging.getLogger(__name__)
@@ -28,6 +30,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _RETRY_S = 1.0
+_DEVICE_WAITS_MS = 250  # at most, for a commit: what a device entrusts to us is sent after that
 
 
 def monotonic_ms() -> int:
@@ -38,12 +41,13 @@ def monotonic_ms() -> int:
 class Outbox:
     """Custody of what goes to the hub. `run` commits; all calls come from its event loop, and none blocks."""
 
-    def __init__(self, file: OutboxFile, *, commit_ms: int = 250):
+    def __init__(self, file: OutboxFile, *, commit_ms: int = 1000):
         self._state = OutboxState(
             file.next_epoch(),
             held={lane: file.held(lane) for lane in LANES},
             holdings=file.holdings(),
             tallies=file.tallies(),
+            commit_ms=commit_ms,
         )
         self.tally = self._state.tally
         self.senders = self._state.senders
@@ -54,12 +58,13 @@ class Outbox:
         self.commit_s = Histogram("kerb_gateway_outbox_commit_seconds", "Commits", buckets=DISK_S, registry=None)
         self.failure = ""  # why the last commit failed, empty if it did not
         self._file = file
-        self._group_s = commit_ms / 1000
+        self._commit_ms = commit_ms
+        self._asked_ms: int | None = None  # when to commit what is not appended yet
+        self._damaged: DamagedError | None = None
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox")
         self._on_committed: list[Callable[[Sequence[Origin]], None]] = []
         self._before_commit: list[Callable[[], None]] = []
-        self._work = asyncio.Event()
-        self._urgent = asyncio.Event()
+        self._changed = asyncio.Event()  # when to commit may have changed
 
     def on_committed(self, call: Callable[[Sequence[Origin]], None]) -> None:
         """Have this called with the origins of each commit: their devices may be answered now."""
@@ -70,10 +75,26 @@ class Outbox:
         self._before_commit.append(call)
 
     def commit_soon(self, *, urgent: bool) -> None:
-        """There is something to commit, though it may not be appended yet; urgent: without waiting for a group."""
-        if urgent:
-            self._urgent.set()
-        self._work.set()
+        """A device waits for the commit of something that is not appended yet."""
+        self._commit_within(0 if urgent else min(_DEVICE_WAITS_MS, self._commit_ms))
+
+    def commit_in_turn(self) -> None:
+        """There is something that is not appended yet: it becomes durable as if it were."""
+        self._commit_within(self._commit_ms)
+
+    def ready(self, lane: str) -> bool:
+        """Whether a pack that is appended now would be sent at once."""
+        return self.senders[lane].ready()
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits for a disk which fails that whoever can keep his readings shall keep them."""
+        return self._state.full
+
+    @property
+    def damages(self) -> int:
+        """How many times something on disk was found damaged, and set aside."""
+        return self._file.damages
 
     @property
     def epoch(self) -> int:
@@ -127,21 +148,21 @@ class Outbox:
 
     def append(self, lane: str, body: Body, content: Content, origins: Sequence[Origin] = ()) -> None:
         """Take custody of a pack; it becomes durable with the next group, an urgent one at once."""
-        if self._state.append(lane, body, content, origins):
+        if self._state.append(lane, body, content, origins, now_ms=monotonic_ms()):
             self.due.set()
-        self.commit_soon(urgent=lane == URGENT)
+        self._changed.set()
 
     async def cursor(self, lane: str, session: str, stored: dict[int, int]) -> None:
         """The hub's cursor: what it has is let go, and where it was away what comes now goes before what piled up."""
         if self._state.cursor(lane, session, stored, monotonic_ms()):
             await self.open_epoch()
-        self._work.set()
+        self._changed.set()
         self.due.set()
 
     def release(self, lane: str, epoch: int, upto: int) -> None:
         """The hub has these packs."""
-        self._state.release(lane, epoch, upto)
-        self._work.set()
+        self._state.release(lane, epoch, upto, monotonic_ms())
+        self._changed.set()
 
     async def open_epoch(self) -> None:
         """What is appended from now on is live; what is held is history to be sent behind it.
@@ -156,26 +177,46 @@ class Outbox:
         self._state.open(epoch)
 
     async def body(self, lane: str, header: Header) -> bytes | None:
-        """The body of this pack, or None if it has been released meanwhile."""
-        key = (lane, header.epoch, header.seq)
+        """The body of this pack, or None if it has been released meanwhile, or cannot be had now."""
+        key = (lane, header.epoch, header.first, header.seq)
         body = self._state.body(key)
-        return body if body is not None else await self._on_disk(self._file.body, *key)
+        if body is not None:
+            return body
+        try:
+            return await self._on_disk(self._file.body, *key)
+        except (sqlite3.Error, DamagedError) as error:
+            logger.error("pack %d/%d of %s cannot be read: %s", header.epoch, header.seq, lane, error)
+            return None
 
     async def run(self) -> None:
-        """Commit groups until cancelled; then commit what is left."""
+        """Commit groups until cancelled; then what is left. Raises DamagedError if the file must be opened anew."""
         try:
             while True:
-                await self._work.wait()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._group_s):
-                        await self._urgent.wait()
+                await self._until_due()
                 await self._commit()
         finally:
-            self._write_last_group()
+            self._write_last_groups()
+
+    def _commit_within(self, time_ms: int) -> None:
+        at_ms = monotonic_ms() + time_ms
+        self._asked_ms = at_ms if self._asked_ms is None else min(self._asked_ms, at_ms)
+        self._changed.set()
+
+    async def _until_due(self) -> None:
+        while True:
+            self._changed.clear()
+            if self._damaged:
+                raise self._damaged
+            times = [time for time in (self._asked_ms, self._state.commit_due_ms()) if time is not None]
+            wait_s = (min(times) - monotonic_ms()) / 1000 if times else None
+            if wait_s is not None and wait_s <= 0:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
 
     async def _commit(self) -> None:
-        self._work.clear()
-        self._urgent.clear()
+        self._asked_ms = None
         for call in self._before_commit:
             call()
         batch = self._state.begin()
@@ -184,44 +225,52 @@ class Outbox:
             freed = await self._on_disk(self._file.write, batch)
         except sqlite3.Error as error:
             self._state.failed(batch)
-            self._work.set()
             self._report_failure(str(error))
-            await asyncio.sleep(_RETRY_S)
+            if not await self._make_room():
+                await asyncio.sleep(_RETRY_S)
             return
         self.failure = ""
         self.commit_s.observe(time.monotonic() - started)
         self._state.committed(batch, freed)
         self.due.set()
-        if batch.origins:
+        if origins := batch.origins:
             for tell in self._on_committed:
-                tell(batch.origins)
+                tell(origins)
         await self._make_room()
 
-    async def _make_room(self) -> None:
+    async def _make_room(self) -> bool:
+        """Whether any packs had to give way for it."""
         try:
-            lost = await self._on_disk(self._file.evict)
-        except sqlite3.Error as error:  # what was committed stays so; room is made after the next commit
+            evicted = await self._on_disk(self._file.evict)
+        except (sqlite3.Error, OSError) as error:  # what was committed stays so; room is made after the next commit
             self._report_failure(str(error))
-            return
-        if lost:
-            count = sum(sum(content.counts.values()) for _, content in lost)
+            return False
+        if evicted.packs:
+            count = sum(sum(content.counts.values()) for _, content in evicted.packs)
             logger.warning("the outbox is full: gave up %s readings, declared as lost", count)
-            self._state.gave_way(lost)
+        self._state.gave_way(evicted)
+        return bool(evicted.runs)
 
     def _report_failure(self, reason: str) -> None:
         if reason != self.failure:
             logger.error("the outbox cannot be written, and will be tried again each second: %s", reason)
         self.failure = reason
 
-    def _write_last_group(self) -> None:
+    def _write_last_groups(self) -> None:
         """At the end of the program, which may have come in the middle of a commit: write that group again."""
         for call in self._before_commit:
             call()
         try:
-            self._disk.submit(self._file.write, self._state.last()).result()
-        except sqlite3.Error as error:
+            for batch in self._state.last():
+                self._disk.submit(self._file.write, batch).result()
+        except (sqlite3.Error, DamagedError) as error:
             logger.error("the last packs could not be written: %s", error)
         self._disk.shutdown()
 
     async def _on_disk(self, call: Callable[_P, _T], *arguments: _P.args, **options: _P.kwargs) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._disk, partial(call, *arguments, **options))
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._disk, partial(call, *arguments, **options))
+        except DamagedError as error:
+            self._damaged = error
+            self._changed.set()
+            raise

@@ -1,27 +1,36 @@
 """The outbox on disk: one SQLite file that holds packs until the hub has them, and what must survive with them.
 
-A pack is one row, never a reading. What belongs together is written in one transaction: packs, the tallies as of those
-packs, and the cursors of the devices whose packs they took over.
+What belongs together is written in one transaction: packs, the tallies as of those packs, and the cursors of the
+devices whose packs they took over.
 """
 
-import json
+import copy
+import logging
 import random
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import sqlite_utils
 
+from edge import outbox_eviction, outbox_tables
 from edge.errors import EdgeError
-from edge.holdings import Holdings, Loss
-from edge.links.base import Origin
-from protocols import custody, pack
-from protocols.deflated import deflate
+from edge.holdings import Holdings
+from edge.outbox_disk import OutboxDisk, used_pages
+from edge.outbox_eviction import Evicted
+from edge.outbox_inventory import Inventory, take_stock
+from edge.outbox_rows import Batch, Content, Held, Row, make_gap, read_note
+from edge.outbox_tables import PAGE_BYTES, DamagedError
+from protocols import custody
 
-migrations = sqlite_utils.Migrations("outbox")
+logger = logging.getLogger(__name__)
 
-_EVICTED_AT_ONCE = 256
+
+# What SQLite says of a file that is not as it was written. All other errors speak of the disk.
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG}
+_UNREADABLE = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
 
 
 class OutboxError(EdgeError):
@@ -33,229 +42,259 @@ class OutboxError(EdgeError):
         self.reason = reason
 
 
-@migrations()
-def _create(db: sqlite_utils.Database) -> None:
-    db.table("meta").create({"key": str, "value": int}, pk="key")
-    db.table("pack").create(
-        {"lane": str, "epoch": int, "seq": int, "body": bytes, "content": str},
-        pk=("lane", "epoch", "seq"),
-        not_null={"body", "content"},
-    )
-    db.table("stream").create({"alias": int, "thing": str, "metric": str, "unit": str}, pk="alias")
-    db.table("stream").create_index(["thing", "metric", "unit"], unique=True)
-    db.table("tally").create(
-        {"lane": str, "epoch": int, "thing": str, "read": int, "suppressed": int}, pk=("lane", "epoch", "thing")
-    )
-    db.table("cursor").create({"sender": str, "lane": str, "epoch": int, "seq": int}, pk=("sender", "lane", "epoch"))
+class Disk(Protocol):
+    """Where the file is: see OutboxDisk. A simulator has another one."""
 
+    def open(self) -> sqlite3.Connection: ...
 
-@dataclass(frozen=True)
-class Content:
-    """What a pack holds, for accounts and for the gap record that may have to take its place.
+    def close(self, connection: sqlite3.Connection) -> None: ...
 
-    counts: readings per thing; tallies: {thing: (read, suppressed)} of the epoch as of this pack; span: its first and
-    last ms; lost: what it declares lost itself.
-    """
+    def room(self, connection: sqlite3.Connection) -> int: ...
 
-    counts: Mapping[str, int] = field(default_factory=dict)
-    tallies: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    span: tuple[int, int] = (0, 0)
-    lost: Mapping[str, Loss] = field(default_factory=dict)
+    def was_full(self, connection: sqlite3.Connection, wanted_pages: int) -> None: ...
 
-    def losses(self) -> dict[str, Loss]:
-        """What is lost if this pack is, by thing."""
-        found = {thing: (count, *self.span) for thing, count in self.counts.items()}
-        for thing, (count, first, last) in self.lost.items():
-            more, since, until = found.get(thing, (0, first, last))
-            found[thing] = (count + more, min(first, since), max(last, until))
-        return found
+    def repair(self, reason: str) -> None: ...
 
-    def to_json(self) -> str:
-        """As it is kept beside the pack."""
-        return json.dumps([self.counts, self.tallies, self.span, self.lost], separators=(",", ":"))
+    def set_aside(self, what: str, content: bytes) -> None: ...
 
-    @classmethod
-    def from_json(cls, text: str) -> "Content":
-        """The inverse of to_json."""
-        counts, tallies, span, lost = json.loads(text)
-        return cls(
-            counts,
-            {thing: (read, suppressed) for thing, (read, suppressed) in tallies.items()},
-            tuple(span),
-            {thing: (count, first, last) for thing, (count, first, last) in lost.items()},
-        )
-
-
-@dataclass(frozen=True)
-class Row:
-    """One pack to be written."""
-
-    lane: str
-    epoch: int
-    seq: int
-    body: bytes
-    content: Content
-
-    def as_gap(self) -> "Row":
-        """The same place in the numbering with a gap record in it."""
-        lost = self.content.losses()
-        body = deflate(pack.encode_body(pack.Body([], [], self.content.tallies, lost)))
-        return Row(self.lane, self.epoch, self.seq, body, Content({}, self.content.tallies, self.content.span, lost))
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one transaction writes.
-
-    releases: {(lane, epoch): seq} up to which the hub has the packs; tallies: {(lane, epoch, thing): (read,
-    suppressed)}; origins: the devices' packs that the rows took over, in order of arrival.
-    """
-
-    rows: Sequence[Row]
-    releases: Mapping[tuple[str, int], int]
-    tallies: Mapping[tuple[str, int, str], tuple[int, int]]
-    origins: Sequence[Origin]
+    def write_copy(self, connection: sqlite3.Connection) -> None: ...
 
 
 class OutboxFile:
     """The SQLite file. Every method blocks on the disk; all calls come from one thread at a time.
 
-    `connect` opens it; a simulator has another disk.
+    Opening salvages a damaged file, and raises OutboxError where the disk cannot be used. The methods raise
+    sqlite3.Error where it fails, and DamagedError if they find that the file is damaged: then it must be opened anew.
     """
 
-    def __init__(self, path: Path, *, max_bytes: int, connect: Callable[..., sqlite3.Connection] = sqlite3.connect):
+    def __init__(self, path: Path, *, max_bytes: int, disk: Disk | None = None):
         self.path = path
         self.max_bytes = max_bytes
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self.bytes_held = 0
+        self._disk = disk or OutboxDisk(path, max_bytes=max_bytes)
+        self._inventory: Inventory | None = None  # of what is held, unless it has changed since
+        self._meta: dict[str, int] = {}
+        self._copied = False  # whether the copy beside the file is as new as the file
+        self._writes = 0
+        self._given: list[tuple[int, int]] = []  # epochs of this run, and the count of writes when each was given
+        self._wanted = 0  # pages that the last write found no room for
+        self._found: Evicted = Evicted()  # damaged packs, to be told with what is evicted
         try:
-            self._connection = connect(path, check_same_thread=False, isolation_level=None)
-            db = sqlite_utils.Database(self._connection)
-            db.enable_wal()
-            self._connection.execute("PRAGMA synchronous=FULL")
-            migrations.apply(db)
-        except sqlite3.Error as error:
+            try:
+                self._open()
+            except DamagedError as error:
+                self._disk.repair(error.reason)
+                self._open()
+        except (sqlite3.Error, OSError, DamagedError) as error:
             raise OutboxError(path, str(error)) from error
-        # Drawn once for this file: a gateway that starts over with an empty outbox is another sender to the hub.
-        self._connection.execute(
-            "INSERT OR IGNORE INTO meta VALUES ('incarnation', ?)",
-            (random.randrange(1, 1 << custody.INCARNATION_BITS),),
-        )
-        self._connection.execute("INSERT OR IGNORE INTO meta VALUES ('epochs', 0)")
-        self.incarnation: int = self._one("SELECT value FROM meta WHERE key = 'incarnation'")
-        self.bytes_held: int = self._one("SELECT coalesce(sum(length(body)), 0) FROM pack")
+
+    @property
+    def incarnation(self) -> int:
+        """Drawn once for this file: a gateway that starts over with an empty outbox is another sender to the hub."""
+        return self._meta["incarnation"]
+
+    @property
+    def damages(self) -> int:
+        """How many times something in the file was found damaged, and set aside."""
+        return self._meta["damages"]
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        self._disk.close(self._connection)
 
     def next_epoch(self) -> int:
         """A number for a new epoch, never given before; it is on disk before anybody hears of it."""
-        self._connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'epochs'")
-        count = self._one("SELECT value FROM meta WHERE key = 'epochs'")
-        return custody.epoch_number(self.incarnation, count, random.getrandbits(custody.NONCE_BITS))
+        with self._transaction():
+            outbox_tables.fold(self._connection, self._over())
+            self._count("epochs")
+        epoch = custody.epoch_number(self.incarnation, self._meta["epochs"], random.getrandbits(custody.NONCE_BITS))
+        self._given.append((epoch, self._writes))
+        return epoch
 
     def alias(self, thing: str, metric: str, unit: str) -> int:
         """The number that stands for this stream in packs, the same for ever."""
         key = (thing, metric, unit)
-        self._connection.execute("INSERT OR IGNORE INTO stream (thing, metric, unit) VALUES (?, ?, ?)", key)
-        return self._one("SELECT alias FROM stream WHERE thing = ? AND metric = ? AND unit = ?", *key)
+        query = "SELECT alias FROM stream WHERE thing = ? AND metric = ? AND unit = ?"
+        known = self._connection.execute(query, key).fetchone()
+        if known:
+            return int(known[0])
+        with self._transaction():
+            self._count("aliases")
+            outbox_tables.put(self._connection, "stream", [(self._meta["aliases"], *key)])
+        return self._meta["aliases"]
 
     def streams(self) -> list[tuple[int, str, str, str]]:
         """(alias, thing, metric, unit) of every stream that ever was."""
-        return list(self._connection.execute("SELECT alias, thing, metric, unit FROM stream ORDER BY alias"))
+        with self._damage_told():
+            return outbox_tables.rows_of(self._connection, "stream")
 
-    def held(self, lane: str) -> list[tuple[int, int, int]]:
-        """(epoch, first seq, last seq) of the packs held on a lane, oldest epoch first."""
-        query = "SELECT epoch, min(seq), max(seq) FROM pack WHERE lane = ? GROUP BY epoch ORDER BY epoch"
-        return list(self._connection.execute(query, (lane,)))
+    def held(self, lane: str) -> list[Held]:
+        """What is held on a lane, oldest epoch first."""
+        return self._taken_stock().held[lane]
 
     def holdings(self) -> Holdings:
         """What all packs hold."""
-        holdings = Holdings()
-        for lane, text in self._connection.execute("SELECT lane, content FROM pack"):
-            holdings.found(lane, Content.from_json(text))
-        return holdings
+        return copy.deepcopy(self._taken_stock().holdings)
 
     def oldest_ms(self, lane: str) -> int | None:
         """When the oldest reading held on a lane was made, by the first pack with readings of each epoch."""
-        query = (
-            "SELECT content FROM pack WHERE lane = ? AND epoch = ? AND content NOT LIKE '[{},%' ORDER BY seq LIMIT 1"
-        )
-        found = [self._connection.execute(query, (lane, epoch)).fetchone() for epoch, _, _ in self.held(lane)]
-        return min((Content.from_json(row[0]).span[0] for row in found if row), default=None)
+        with self._damage_told():
+            notes = outbox_tables.oldest_notes(self._connection, lane)
+        return min((read_note(note)[0].span[0] for note in notes), default=None)
 
     def tallies(self) -> dict[str, tuple[int, int]]:
-        """(read, suppressed) of each thing over all epochs."""
-        query = "SELECT thing, sum(read), sum(suppressed) FROM tally GROUP BY thing"
-        return {thing: (read, suppressed) for thing, read, suppressed in self._connection.execute(query)}
+        """(read, suppressed) of each thing over all lanes and epochs."""
+        totals: dict[str, tuple[int, int]] = {}
+        with self._damage_told():
+            for _, _, thing, read, suppressed in outbox_tables.rows_of(self._connection, "tally"):
+                before = totals.get(thing, (0, 0))
+                totals[thing] = (before[0] + read, before[1] + suppressed)
+        return totals
 
     def cursors(self) -> dict[tuple[str, str], dict[int, int]]:
         """Per (sender, lane) of the devices: the highest seq taken over of each epoch."""
         found: dict[tuple[str, str], dict[int, int]] = {}
-        for sender, lane, epoch, seq in self._connection.execute("SELECT sender, lane, epoch, seq FROM cursor"):
-            found.setdefault((sender, lane), {})[epoch] = seq
+        with self._damage_told():
+            for sender, lane, epoch, seq in outbox_tables.cursors(self._connection):
+                found.setdefault((sender, lane), {})[epoch] = seq
         return found
 
     def write(self, batch: Batch) -> list[tuple[str, Content]]:
         """Commit the batch in one transaction. Returns what its releases let go: lane and content of each pack."""
-        freed_bytes = 0
         freed: list[tuple[str, Content]] = []
-        with self._connection:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO pack VALUES (?, ?, ?, ?, ?)",
-                [(row.lane, row.epoch, row.seq, row.body, row.content.to_json()) for row in batch.rows],
-            )
-            for (lane, epoch), upto in batch.releases.items():
-                query = "DELETE FROM pack WHERE lane = ? AND epoch = ? AND seq <= ? RETURNING length(body), content"
-                for size, text in self._connection.execute(query, (lane, epoch, upto)).fetchall():
-                    freed_bytes += size
-                    freed.append((lane, Content.from_json(text)))
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO tally VALUES (?, ?, ?, ?, ?)",
-                [(*key, *tally) for key, tally in batch.tallies.items()],
-            )
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO cursor VALUES (?, ?, ?, ?)",
-                [(origin.sender, origin.lane, origin.epoch, origin.seq) for origin in batch.origins],
-            )
-        self.bytes_held += sum(len(row.body) for row in batch.rows) - freed_bytes
+        try:
+            with self._transaction():
+                self._write(batch, freed)
+        except sqlite3.OperationalError as error:
+            if _code(error) == sqlite3.SQLITE_FULL:
+                self._wanted = sum(row.weight for row in batch.rows) * 3 // 2 // PAGE_BYTES + 16
+            raise
+        self._writes += 1
+        self.bytes_held = used_pages(self._connection) * PAGE_BYTES
+        if not self._copied:
+            self._write_copy()
         return freed
 
-    def body(self, lane: str, epoch: int, seq: int) -> bytes | None:
-        """One pack's body, or None if it is held no more."""
-        query = "SELECT body FROM pack WHERE lane = ? AND epoch = ? AND seq = ?"
-        row = self._connection.execute(query, (lane, epoch, seq)).fetchone()
-        return row[0] if row else None
+    def body(self, lane: str, epoch: int, first: int, seq: int) -> bytes | None:
+        """The body of what is held in the place of these packs, or None if it is held no more."""
+        with self._damage_told():
+            row = outbox_tables.pack(self._connection, lane, epoch, seq)
+        if row is None or row.first != first:
+            return None
+        return row.body if row.sound else self._give_up(row).body
 
-    def evict(self) -> list[tuple[str, Content]]:
-        """If there is more than may be: put gap records in the place of the oldest packs, bulk before urgent
-        (the order of the alphabet).
+    def evict(self) -> Evicted:
+        """If there is more than may be: put gap records in the place of the oldest packs, urgent ones last."""
+        if self._wanted:
+            self._disk.was_full(self._connection, self._wanted)
+        evicted, self._found = self._found, Evicted()
+        while self._disk.room(self._connection) < self._wanted and (rows := outbox_eviction.oldest(self._connection)):
+            with self._transaction():
+                outbox_eviction.give_way(self._connection, rows, evicted)
+        self._wanted = 0
+        self.bytes_held = used_pages(self._connection) * PAGE_BYTES
+        return evicted
 
-        Returns what gave way: lane and content of each pack.
-        """
-        lost: list[tuple[str, Content]] = []
-        bytes_held = self.bytes_held
-        if bytes_held <= self.max_bytes:
-            return lost
-        query = "SELECT * FROM pack WHERE content NOT LIKE '[{},%' ORDER BY lane, epoch, seq"
-        victims = self._connection.execute(query).fetchmany(_EVICTED_AT_ONCE)
-        with self._connection:
-            self._connection.execute("BEGIN IMMEDIATE")
-            for lane, epoch, seq, body, text in victims:
-                if bytes_held <= self.max_bytes:
-                    break
-                row = Row(lane, epoch, seq, body, Content.from_json(text))
-                gap = row.as_gap()
-                self._connection.execute(
-                    "UPDATE pack SET body = ?, content = ? WHERE lane = ? AND epoch = ? AND seq = ?",
-                    (gap.body, gap.content.to_json(), lane, epoch, seq),
-                )
-                bytes_held += len(gap.body) - len(body)
-                lost.append((lane, row.content))
-        self.bytes_held = bytes_held
-        return lost
+    def _open(self) -> None:
+        with self._damage_told():
+            self._connection = self._disk.open()
+            try:
+                self._load()
+            except BaseException:
+                self.close()
+                raise
 
-    def _one(self, query: str, *parameters: object) -> int:
-        value: int = self._connection.execute(query, parameters).fetchone()[0]
-        return value
+    def _load(self) -> None:
+        """Read all but the bodies, and see that it is whole. Raises DamagedError."""
+        self._connection.text_factory = lambda text: text.decode(errors="replace")
+        outbox_tables.migrations.apply(sqlite_utils.Database(self._connection))
+        (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise DamagedError(verdict)
+        self._meta = {str(key): int(value) for key, value in outbox_tables.rows_of(self._connection, "meta")}
+        if "incarnation" not in self._meta:
+            incarnation = random.randrange(1, 1 << custody.INCARNATION_BITS)
+            self._meta = {"incarnation": incarnation, "epochs": 0, "aliases": 0, "damages": 0}
+            with self._transaction():
+                outbox_tables.put(self._connection, "meta", self._meta.items())
+        for table in ("stream", "tally"):
+            outbox_tables.rows_of(self._connection, table)
+        outbox_tables.cursors(self._connection)
+        self._taken_stock()
+        self.bytes_held = used_pages(self._connection) * PAGE_BYTES
+
+    def _taken_stock(self) -> Inventory:
+        with self._damage_told():
+            self._inventory = self._inventory or take_stock(self._connection)
+        return self._inventory
+
+    def _write(self, batch: Batch, freed: list[tuple[str, Content]]) -> None:
+        for (lane, epoch), upto in batch.releases.items():
+            query = "DELETE FROM pack WHERE lane = ? AND epoch = ? AND seq <= ? RETURNING note"
+            found = self._connection.execute(query, (lane, epoch, upto)).fetchall()
+            freed += [(lane, read_note(note)[0]) for (note,) in found]
+        outbox_tables.put(self._connection, "mark", [(*key, upto) for key, upto in batch.releases.items()])
+        outbox_tables.put_packs(self._connection, batch.rows)
+        outbox_tables.put(self._connection, "tally", [(*key, *tally) for key, tally in batch.tallies.items()])
+        cursors = {(each.sender, each.lane, each.epoch): each.seq for each in batch.origins}
+        outbox_tables.put_cursors(self._connection, [(*key, seq) for key, seq in cursors.items()])
+
+    def _write_copy(self) -> None:
+        try:
+            self._disk.write_copy(self._connection)
+            self._copied = True
+        except OSError as error:
+            logger.warning("the copy beside the outbox cannot be written, and will be tried again: %s", error)
+
+    def _give_up(self, row: Row) -> Row:
+        """A pack whose body is damaged: it is set aside, and a gap record takes its place."""
+        logger.error("pack %d/%d of %s is damaged, and declared lost", row.epoch, row.seq, row.lane)
+        self._disk.set_aside(f"{row.lane}-{row.epoch}-{row.seq}", row.note.encode() + b"\n" + row.body)
+        gap = make_gap(row.lane, row.epoch, row.first, row.seq, [row.content])
+        with self._transaction():
+            outbox_tables.put_packs(self._connection, [gap])
+            self._count("damages")
+        self._found.packs.append((row.lane, row.content))
+        return gap
+
+    def _over(self) -> int:
+        """The newest epoch of which nothing is held any more, nor can come: two more have begun since, and two batches
+        were written. At the start all those of which nothing is held."""
+        pairs = zip(self._given, self._given[2:], strict=False)
+        over = [epoch for (epoch, _), (_, writes) in pairs if self._writes >= writes + 2]
+        newest = max(over, default=0) if self._given else custody.MAX_EPOCH
+        return min([newest, *(epoch - 1 for epoch in outbox_tables.oldest_epochs(self._connection))])
+
+    def _count(self, what: str) -> None:
+        """Move on one of the counts, in the transaction that is open."""
+        self._meta[what] += 1
+        outbox_tables.put(self._connection, "meta", [(what, self._meta[what])])
+        self._copied = False
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._inventory = None
+        before = dict(self._meta)
+        try:
+            with self._damage_told(), self._connection:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield
+        except BaseException:
+            self._meta = before
+            raise
+
+    @contextmanager
+    def _damage_told(self) -> Iterator[None]:
+        """Tell apart what is wrong with the file from what is wrong with the disk."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_FULL)
+            if code & 0xFF in _DAMAGE or code in _UNREADABLE:
+                raise DamagedError(str(error)) from error
+            raise
+
+
+def _code(error: sqlite3.Error) -> int:
+    code: int = getattr(error, "sqlite_errorcode", -1)
+    return code & 0xFF

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from edge.links.base import Origin
-from edge.outbox_file import Content
+from edge.outbox_rows import Content
 from edge.tally import Tally
 from protocols.pack import Body, Row, columns
 from protocols.reading import Reading

@@ -11,7 +11,7 @@ import numpy as np
 from edge.channel import Channel, Slot
 from edge.deadband import Deadband
 from edge.links.base import Origin
-from edge.outbox_file import Content
+from edge.outbox_rows import Content
 from edge.packing import Packing
 from edge.tally import Tally
 from hardware.catalogue import DeviceModel, Name
@@ -63,6 +63,10 @@ class Custodian(Protocol):
     def alias(self, thing: str, metric: str, unit: str) -> int: ...
     def append(self, lane: str, body: Body, content: Content, origins: Sequence[Origin] = ()) -> None: ...
     def commit_soon(self, *, urgent: bool) -> None: ...
+    def commit_in_turn(self) -> None: ...
+    def ready(self, lane: str) -> bool: ...
+    @property
+    def full(self) -> bool: ...
     def before_commit(self, call: Callable[[], None]) -> None: ...
 
 
@@ -76,6 +80,7 @@ def _on_loop(delay_s: float, call: Callable[[str], None], lane: str) -> Timer:
     return asyncio.get_running_loop().call_later(delay_s, call, lane)
 
 
+_UNSENT_LINGERS = 10  # between looks whether the line is up again
 _MAX_REASON = 200  # the hub refuses a birth certificate that says more
 
 
@@ -171,6 +176,10 @@ class Pipeline:
         """Count an event, e.g. "checksum_errors"."""
         (self.things[thing].counters if thing else self.counters)[counter] += by
 
+    def full(self) -> bool:
+        """See edge.links.base.Intake."""
+        return self._outbox.full
+
     def close_packs(self) -> None:
         """Put what is open into packs now."""
         for closing in self._closing.values():
@@ -203,7 +212,17 @@ class Pipeline:
         if lane == URGENT or self._packing.full(lane):
             self._close(lane)
         elif lane not in self._closing and self._packing.filling(lane):
-            self._closing[lane] = self._later(self._linger_s, self._close, lane)
+            self._closing[lane] = self._later(self._linger_s, self._close_if_ready, lane)
+
+    def _close_if_ready(self, lane: str) -> None:
+        """A pack that cannot be sent yet goes on growing until it is to be committed: large ones are smaller by far."""
+        if self._outbox.ready(lane):
+            self._close(lane)
+        elif self._packing.filling(lane):
+            self._outbox.commit_in_turn()
+            self._closing[lane] = self._later(_UNSENT_LINGERS * self._linger_s, self._close_if_ready, lane)
+        else:
+            del self._closing[lane]
 
     def _close(self, lane: str) -> None:
         if closing := self._closing.pop(lane, None):

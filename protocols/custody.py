@@ -75,6 +75,11 @@ def incarnation_of(epoch: int) -> int:
     return epoch >> COUNTER_BITS + NONCE_BITS
 
 
+def count_of(epoch: int) -> int:
+    """Which epoch of its storage's incarnation it is."""
+    return epoch >> NONCE_BITS & (1 << COUNTER_BITS) - 1
+
+
 def header_problem(epoch: object, seq: object, base: object, oldest: object, first: object) -> str:
     """What is wrong with a header that came from outside; empty if nothing is."""
     limits = (
@@ -153,14 +158,16 @@ class Sender:
         self._epochs.append(_Outgoing(epoch, 1, 0, []))
         self._drop_finished()
 
-    def appended(self, epoch: int, seq: int) -> None:
+    def appended(self, epoch: int, seq: int, first: int = 0) -> None:
         """The pack is held and may be sent: the next one of the newest epoch, or a last one of the epoch before it.
 
-        Raises ProtocolError if it is neither.
+        first: where it is a gap record in the place of first..seq. Raises ProtocolError if it is neither.
         """
         for outgoing in self._epochs[-2:]:
-            if outgoing.epoch == epoch and outgoing.last + 1 == seq:
+            if outgoing.epoch == epoch and outgoing.last + 1 == (first or seq):
                 outgoing.last = seq
+                if 0 < first < seq:
+                    outgoing.gaps.append((first, seq))
                 return
         raise ProtocolError(f"pack {epoch}/{seq} follows none of the packs held")
 
@@ -223,6 +230,13 @@ class Sender:
             room -= len(sent)
             headers.extend(sent)
         return headers
+
+    def ready(self) -> bool:
+        """Whether the next pack of the newest epoch would be due as soon as it is appended."""
+        if not self._online or not self._epochs:
+            return False
+        live = self._epochs[-1]
+        return live.next > live.last and live.in_flight() < self._narrow(self._window)
 
     def _rewind_stalled(self, now_ms: int) -> None:
         stalled = [

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and folders that outlast a power cut."""
 
 import os
 import tempfile
@@ -16,11 +16,24 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o600) -> None:
             file.flush()
             os.fsync(descriptor)
         draft.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)  # the new name too is to be on disk
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)  # the new name too is to be on disk
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder, and those above it, if they are missing; when this returns they outlast a power cut."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """See that the names in the folder, as they are now, outlast a power cut."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

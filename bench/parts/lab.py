@@ -24,6 +24,9 @@ ca = "tls/ca.pem"
 certificate = "tls/gateway.pem"
 key = "tls/gateway.key"
 
+[outbox]
+commit_ms = 250
+
 [page]
 port = {page}
 """

@@ -39,6 +39,9 @@ ca = "{ca}"
 certificate = "gateway.pem"
 key = "gateway.key"
 
+[outbox]
+commit_ms = 250
+
 [page]
 port = {page}
 """

@@ -82,7 +82,7 @@ class OutboxLimits(Table):
     """How much is kept, and how much a power cut may take from links that cannot send again (commit_ms)."""
 
     max_mb: int = Field(default=512, ge=1)
-    commit_ms: int = Field(default=250, ge=10, le=10_000)
+    commit_ms: int = Field(default=1000, ge=10, le=60_000)
 
 
 class Page(Table):

@@ -56,6 +56,9 @@ class Intake(Protocol):
     def state(self, thing: str, state: str, reason: str = "") -> None:
         """Tell how a device is: "online", "offline" with the reason, "waiting"."""
 
+    def full(self) -> bool:
+        """Whether whoever can keep his readings shall keep them for now: too much waits for a disk that fails."""
+
     def count(self, counter: str, thing: str = "", by: int = 1) -> None:
         """Count an event for the metrics, e.g. "checksum_errors"."""
 

@@ -187,6 +187,9 @@ class MqttLink:
         )
 
     def _take_pack(self, device: str, lane: str, payload: bytes) -> None:
+        if self._intake.full():
+            self._intake.count("packs_refused", device)  # it has them on its own flash, and offers them again
+            return
         try:
             pack = decode(device, payload, self._clock())
         except senml.BodyError as error:

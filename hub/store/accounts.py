@@ -117,7 +117,7 @@ class Tallies:
 
 
 def not_stored(db: sqlite3.Connection, numbering: Numbering, body: Body) -> dict[str, Loss]:
-    """What a gap record for several packs declares lost, without what came here before they gave way.
+    """What a gap record declares lost, without what came here before its packs gave way.
 
     The tallies tell it: ours those of the last pack that came, its own those of the last one that gave way.
     """

@@ -170,7 +170,7 @@ class Writer:
 
     def _write_losses(self, numbering: Numbering, header: Header, body: Body) -> None:
         lost = body.lost
-        if header.first < header.seq:
+        if lost and not (body.columns or body.rows):
             self._tallies.write(self._db)  # it is reckoned against those of the packs before it
             lost = accounts.not_stored(self._db, numbering, body)
         self._db.executemany(_LOST, [(*numbering, header.seq, thing, *loss) for thing, loss in lost.items()])

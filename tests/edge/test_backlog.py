@@ -14,7 +14,10 @@ from edge.backlog import Backlog
 from edge.holdings import Holdings
 from edge.links.base import Origin
 from edge.outbox import Outbox
-from edge.outbox_file import OutboxFile, Row
+from edge.outbox_disk import OutboxDisk
+from edge.outbox_eviction import Evicted
+from edge.outbox_file import OutboxFile
+from edge.outbox_rows import Row, gap_of
 from edge.outbox_state import OutboxState
 from edge.packing import Packing
 from edge.uplink.report import worth_telling
@@ -31,7 +34,9 @@ class Gateway:
     """An outbox without a disk; `declared_lost` is counted here by what becomes of each reading."""
 
     def __init__(self, lane: str):
-        self.state = OutboxState(EPOCHS[0], held=dict.fromkeys(LANES, ()), holdings=Holdings(), tallies={})
+        self.state = OutboxState(
+            EPOCHS[0], held=dict.fromkeys(LANES, ()), holdings=Holdings(), tallies={}, commit_ms=1000
+        )
         self.state.line_up()
         self.declared_lost = 0
         self._lane = lane
@@ -77,8 +82,8 @@ class Gateway:
         if self._on_disk:
             victim = self._on_disk[0]
             self.declared_lost += sum(victim.content.counts.values())
-            self.state.gave_way([(victim.lane, victim.content)])
-            self._on_disk[0] = victim.as_gap()
+            self.state.gave_way(Evicted([(victim.lane, victim.content)]))
+            self._on_disk[0] = gap_of([victim])
 
     def open(self) -> None:
         self.state.open(EPOCHS[self._serial])
@@ -154,15 +159,19 @@ async def test_the_oldest_reading_is_found_on_disk_and_off_it_and_after_a_restar
         assert lanes == {URGENT: Lane({}, 1, NOW_MS - 50), BULK: Lane({}, 3, NOW_MS - 5000)}
 
 
-async def test_what_gave_way_is_lost_until_the_hub_has_heard_so_also_after_a_restart(tmp_path: Path) -> None:
+async def test_what_gave_way_is_lost_until_the_hub_has_heard_so_also_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "o.db"
-    async with opened(path, max_bytes=0) as outbox:
+    async with opened(path) as outbox:
+        monkeypatch.setattr(OutboxDisk, "room", lambda *_: -1)
         put(outbox, BULK, NOW_MS - 5000)
         async with asyncio.timeout(5):
             while not outbox.holdings.lost[BULK]:
                 await asyncio.sleep(0.005)
         status = await Backlog(outbox, clock=lambda: NOW_MS).status(past=False)
         assert (status.lanes[BULK], status.lost) == (Lane({"meter": (1, 0)}, 0, None), 1)
+    monkeypatch.undo()
     async with opened(path) as outbox:
         told = Backlog(outbox, clock=lambda: NOW_MS)
         assert (await told.status(past=False)).lost == 1

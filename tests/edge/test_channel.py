@@ -103,7 +103,7 @@ async def test_a_metric_that_was_bad_is_told_again_though_its_value_is_the_same(
     channel.take(values(230, 4), 4000)
     assert pipeline.things["meter"].latest()["voltage"] == reading("voltage", 230.0, "V", GOOD, 4000)
     pipeline.close_packs()
-    (body,) = [pack.decode_body(inflate(row.body)) for row in outbox._state.last().rows]
+    (body,) = [pack.decode_body(inflate(row.body)) for batch in outbox._state.last() for row in batch.rows]
     sent = [(row.time_ms, value) for row in body.rows for _, value in pack.by_alias(row)]
     assert sent == [(1000, 230), (1000, 4), (4000, 230)]
     assert [(column.times_ms, column.values) for column in body.columns] == [([3000], [None])]

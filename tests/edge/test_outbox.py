@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import random
 import sqlite3
 
 import pytest
 
 from edge.links.base import Origin
 from edge.outbox import Outbox
-from edge.outbox_file import Batch, Content, OutboxError, OutboxFile, Row
+from edge.outbox_file import OutboxError, OutboxFile
+from edge.outbox_rows import Batch, Content, Held, Row, make_row
 from protocols.deflated import inflate
 from protocols.pack import Body, Column, decode_body, encode_body
 from tests.edge.commits import commits
@@ -31,6 +33,21 @@ async def running(path, **options):
         with contextlib.suppress(asyncio.CancelledError):
             await task
         file.close()
+
+
+def big_pack(seed, read):
+    """A pack of 500 readings that no deflating makes small: about 4 kB; `read` counts all as of it."""
+    values = random.Random(seed).sample(range(1 << 62), 500)
+    body = Body([Column(1, list(range(1000, 1500)), [0] * 500, values)], [], {"meter": (read, 0)}, {})
+    return body, Content({"meter": 500}, body.tallies, (1000, 1499))
+
+
+def rows(outbox):
+    return [row for batch in outbox._state.last() for row in batch.rows]
+
+
+def on_disk(outbox, query):
+    return outbox._file._connection.execute(query).fetchall()
 
 
 def due(outbox, lane="bulk"):
@@ -74,11 +91,22 @@ async def test_a_pack_that_the_hub_has_is_never_written(tmp_path):
         outbox.release("bulk", outbox.epoch, 1)
         assert outbox.buffered() == {"meter": 1}
         await until(lambda: commits(outbox))
-        rows = sqlite3.connect(path).execute("SELECT seq FROM pack").fetchall()
-        assert rows == [(2,)]
+        assert on_disk(outbox, "SELECT seq FROM pack") == [(2,)]
         outbox.release("bulk", outbox.epoch, 2)
         await until(lambda: not outbox.buffered())
-        assert outbox.bytes_held == 0
+        assert on_disk(outbox, "SELECT seq FROM pack") == []
+
+
+async def test_what_the_hub_confirms_in_time_costs_the_disk_nothing(tmp_path):
+    async with running(tmp_path / "o.db", commit_ms=200) as outbox:
+        for seq in range(1, 41):
+            outbox.append("bulk", BODY, CONTENT)
+            await asyncio.sleep(0.02)
+            outbox.release("bulk", outbox.epoch, seq - 1)
+        assert commits(outbox) == 0
+        await until(lambda: commits(outbox))  # nobody confirms the last one
+        assert on_disk(outbox, "SELECT seq FROM pack") == [(40,)]
+        assert on_disk(outbox, "SELECT released FROM mark") == [(39,)]
 
 
 async def test_a_restart_finds_what_was_committed_and_numbers_anew(tmp_path):
@@ -125,45 +153,50 @@ async def test_a_new_epoch_begins_though_devices_never_stop_sending(tmp_path):
 
 
 async def test_a_full_outbox_declares_what_gives_way_and_spares_urgent_packs(tmp_path):
-    path = tmp_path / "o.db"
-    big = Body(
-        [Column(1, list(range(1000, 3000, 7)), [0] * 286, [hash((i, "x")) % 10**9 for i in range(286)])], [], {}, {}
-    )
-    content = Content({"meter": 286}, {"meter": (286, 0)}, (1000, 2995))
-    async with running(path, commit_ms=10, max_bytes=4000) as outbox:
+    async with running(tmp_path / "o.db", commit_ms=10) as outbox:
         epoch = outbox.epoch
         outbox.append("urgent", BODY, CONTENT)
-        for _ in range(10):
-            outbox.append("bulk", big, content)
-        await until(lambda: outbox.holdings.declared_lost)
-        assert outbox.bytes_held <= 4000
+        for count in range(1, 201):
+            outbox.append("bulk", *big_pack(count, 500 * count))
+        async with asyncio.timeout(20):
+            while not outbox.holdings.declared_lost or rows(outbox):
+                await asyncio.sleep(0.05)
+        size = sum(file.stat().st_size for file in tmp_path.iterdir())
+        assert size <= 1 << 20
         lost = outbox.holdings.declared_lost["meter"]
-        assert lost % 286 == 0
-        assert outbox.buffered()["meter"] + lost == 10 * 286 + 1
-        file = OutboxFile(path, max_bytes=4000)
-        record = decode_body(inflate(file.body("bulk", epoch, 1)))
-        assert record == Body([], [], {"meter": (286, 0)}, {"meter": (286, 1000, 2995)})
-        assert decode_body(inflate(file.body("urgent", epoch, 1))) == BODY
-        file.close()
+        assert lost % 500 == 0
+        assert outbox.buffered()["meter"] + lost == 200 * 500 + 1
+        outbox.senders["bulk"].connected()
+        gap, pack, *_ = outbox.senders["bulk"].due(0)
+        assert (gap.first, gap.seq, pack.first, pack.seq) == (1, lost // 500, lost // 500 + 1, lost // 500 + 1)
+        record = decode_body(inflate(await outbox.body("bulk", gap)))
+        assert record == Body([], [], {"meter": (lost, 0)}, {"meter": (lost, 1000, 1499)})
+        assert decode_body(inflate(outbox._file.body("urgent", epoch, 1, 1))) == BODY
+    file = OutboxFile(tmp_path / "o.db", max_bytes=1 << 20)
+    assert file.held("bulk") == [Held(epoch, 1, 200, [(1, lost // 500)])]
+    assert file.holdings().by_thing() == {"meter": 200 * 500 + 1 - lost}
+    file.close()
 
 
 async def test_a_disk_that_fails_is_reported_and_tried_again(tmp_path):
     path = tmp_path / "o.db"
     async with running(path, commit_ms=10) as outbox:
-        blocker = sqlite3.connect(path, isolation_level=None)
-        blocker.execute("BEGIN EXCLUSIVE")
+        db = outbox._file._connection
+        db.execute("CREATE TEMP TRIGGER full BEFORE INSERT ON pack BEGIN SELECT raise(ABORT, 'disk full'); END")
         outbox.append("bulk", BODY, CONTENT)
-        async with asyncio.timeout(20):
-            while not outbox.failure:
-                await asyncio.sleep(0.05)
+        await until(lambda: outbox.failure == "disk full")
         assert outbox.buffered() == {"meter": 1}
-        blocker.execute("ROLLBACK")
-        blocker.close()
-        async with asyncio.timeout(10):
-            while outbox.failure:
-                await asyncio.sleep(0.05)
+        db.execute("DROP TRIGGER full")
+        await until(lambda: not outbox.failure)
     file = OutboxFile(path, max_bytes=1 << 20)
     assert file.holdings().by_thing() == {"meter": 1}
+    file.close()
+
+
+def test_an_outbox_that_another_gateway_has_open_is_refused(tmp_path):
+    file = OutboxFile(tmp_path / "o.db", max_bytes=1 << 20)
+    with pytest.raises(OutboxError, match="locked"):
+        OutboxFile(tmp_path / "o.db", max_bytes=1 << 20)
     file.close()
 
 
@@ -172,7 +205,7 @@ async def test_a_full_disk_keeps_nobody_from_sending(tmp_path):
     async with running(tmp_path / "o.db", commit_ms=10) as outbox:
         first = outbox.epoch
         db = outbox._file._connection
-        db.execute("CREATE TEMP TRIGGER full BEFORE UPDATE ON meta BEGIN SELECT raise(ABORT, 'disk full'); END")
+        db.execute("CREATE TEMP TRIGGER full BEFORE INSERT ON meta BEGIN SELECT raise(ABORT, 'disk full'); END")
         async with asyncio.timeout(5):
             await outbox.line_up(after_outage=True)
         assert outbox.failure == "disk full"
@@ -186,22 +219,14 @@ async def test_a_full_disk_keeps_nobody_from_sending(tmp_path):
 def test_a_transaction_is_all_or_nothing(tmp_path):
     file = OutboxFile(tmp_path / "o.db", max_bytes=1 << 20)
     epoch = file.next_epoch()
-    good = Row("bulk", epoch, 1, b"body", CONTENT)
-    broken = Row("bulk", epoch, 2, None, CONTENT)
+    good = make_row("bulk", epoch, 1, body=b"body", content=CONTENT, origins=[ORIGIN])
+    broken = Row("bulk", epoch, 2, 2, good.note, None)
     with pytest.raises(sqlite3.IntegrityError):
-        file.write(Batch([good, broken], {}, {("bulk", epoch, "meter"): (1, 0)}, [ORIGIN]))
+        file.write(Batch([good, broken], {}, {("bulk", epoch, "meter"): (1, 0)}))
     assert file.held("bulk") == []
     assert file.cursors() == {}
     assert file.tallies() == {}
     file.close()
-
-
-def test_a_file_that_is_no_outbox_is_refused_by_name(tmp_path):
-    path = tmp_path / "o.db"
-    path.write_bytes(b"this is not a database, by any means" * 100)
-    with pytest.raises(OutboxError, match=r"o\.db"):
-        OutboxFile(path, max_bytes=1 << 20)
-    assert path.read_bytes().startswith(b"this is not")
 
 
 async def test_while_the_disk_fails_only_what_the_hub_has_not_is_kept_in_memory(tmp_path):
@@ -215,33 +240,27 @@ async def test_while_the_disk_fails_only_what_the_hub_has_not_is_kept_in_memory(
         await until(lambda: outbox.failure)
         outbox.release("bulk", outbox.epoch, 18)
         assert outbox.buffered() == {"meter": 2}
-        assert [row.seq for row in outbox._state.last().rows] == [19, 20]
+        assert [row.seq for row in rows(outbox)] == [19, 20]
         outbox._file._connection.execute("DROP TRIGGER full")
         await until(lambda: not outbox.failure)
         assert outbox.buffered() == {"meter": 2}
-        assert outbox._file.held("bulk") == [(outbox.epoch, 19, 20)]
+        assert outbox._file.held("bulk") == [Held(outbox.epoch, 19, 20, [])]
 
 
 async def test_a_commit_counts_once_though_room_cannot_be_made_after_it(tmp_path):
-    big = Body([Column(1, list(range(100)), [0] * 100, [hash((i, "y")) % 10**9 for i in range(100)])], [], {}, {})
-    content = Content({"meter": 100}, {}, (0, 99))
-    async with running(tmp_path / "o.db", commit_ms=10, max_bytes=600) as outbox:
+    async with running(tmp_path / "o.db", commit_ms=10) as outbox:
         db = outbox._file._connection
         outbox.append("bulk", BODY, CONTENT)
         await until(lambda: commits(outbox))
-        db.execute("CREATE TEMP TRIGGER full BEFORE UPDATE ON pack BEGIN SELECT raise(ABORT, 'disk full'); END")
-        outbox.release("bulk", outbox.epoch, 1)
-        for _ in range(3):
-            outbox.append("bulk", big, content)
+        db.execute("CREATE TEMP TRIGGER full BEFORE DELETE ON pack BEGIN SELECT raise(ABORT, 'disk full'); END")
+        for count in range(1, 201):
+            outbox.append("bulk", *big_pack(count, 500 * count))
         await until(lambda: outbox.failure)
-        assert outbox.buffered() == {"meter": 300}  # the released one is gone, the others are held
-        held = "SELECT sum(length(body)) FROM pack"
-        assert outbox.bytes_held == db.execute(held).fetchone()[0]
+        assert outbox.buffered() == {"meter": 200 * 500 + 1}
         db.execute("DROP TRIGGER full")
-        outbox.append("bulk", BODY, CONTENT)
-        await until(lambda: outbox.holdings.declared_lost)
-        assert outbox.bytes_held == db.execute(held).fetchone()[0]
-        assert outbox.buffered()["meter"] + outbox.holdings.declared_lost["meter"] == 301
+        await until(lambda: outbox.holdings.declared_lost and not rows(outbox))
+        assert outbox.buffered()["meter"] + outbox.holdings.declared_lost["meter"] == 200 * 500 + 1
+        assert outbox.buffered() == outbox._file.holdings().by_thing()
 
 
 async def test_while_the_disk_fails_every_pack_can_be_sent(tmp_path):

@@ -68,6 +68,8 @@ async def packs(outbox, lane="bulk"):
 
 async def test_readings_of_a_moment_share_a_pack(outbox):
     pipeline = make(outbox, linger_ms=5)
+    await outbox.line_up(after_outage=False)
+    outbox.due.clear()
     pipeline.take("meter-1", [volts(230.0, 1000)])
     pipeline.take("cuff-1", [Reading("systolic", 138, "mm[Hg]", GOOD, 1001)])
     assert pipeline.pending() == {"meter-1": 1, "cuff-1": 1}
@@ -100,7 +102,7 @@ async def test_what_was_suppressed_counts_in_the_epoch_of_the_pack_that_tells_of
     assert (pipeline.pending(), pipeline.suppressed()) == ({}, {"meter-1": 3})
     await outbox.open_epoch()
     pipeline.close_packs()
-    before, now = (decode_body(inflate(row.body)) for row in outbox._state.last().rows)
+    before, now = (decode_body(inflate(row.body)) for batch in outbox._state.last() for row in batch.rows)
     assert before.tallies == {"meter-1": (1, 0)}
     assert now.tallies == {"meter-1": (3, 3)}
     assert outbox.tally.totals() == {"meter-1": (4, 3)}
@@ -175,11 +177,11 @@ async def test_packs_stay_small_however_much_devices_entrust_to_us_at_once(outbo
         readings = [volts(float(100 * seq + value), 1000 * seq + value) for value in range(1000)]
         pipeline.take("meter-1", readings, origin=Origin("meter-1", "bulk", 77, seq))
     pipeline.close_packs()
-    batch = outbox._state.last()
-    sizes = [sum(row.content.counts.values()) for row in batch.rows]
+    batches = list(outbox._state.last())
+    sizes = [row.readings for batch in batches for row in batch.rows]
     assert sum(sizes) == 10_000 - outbox.tally.totals()["meter-1"][1]
     assert max(sizes) <= 3000
-    assert [origin.seq for origin in batch.origins] == list(range(1, 11))
+    assert [origin.seq for batch in batches for origin in batch.origins] == list(range(1, 11))
 
 
 async def test_what_waits_for_its_pack_at_the_end_of_the_program_is_kept(tmp_path):
