@@ -46,6 +46,7 @@ class Gateway(BaseModel):
     since_ms: int = Field(description="when it went on or off line")
     equation: Equation
     packs_set_aside: int = Field(description="packs that came but cannot be read; what they hold is missing")
+    packs_skipped: int = Field(description="packs that a store acknowledged which was lost, or restored from a backup")
     status: Status | None
 
 
@@ -66,6 +67,7 @@ def _gateway(named: GatewayNow, account: Account) -> Gateway:
         since_ms=account.since_ms,
         equation=Equation(**terms),
         packs_set_aside=account.set_aside,
+        packs_skipped=account.skipped,
         status=_status(account, account.heard) if account.heard else None,
     )
 

@@ -48,6 +48,8 @@ def _of_store(store: Querying, data: Path) -> Iterator[Metric]:
     yield metrics.gauge(
         "kerb_hub_packs_set_aside", "Packs that cannot be read", _by_gateway(accounts, "set_aside"), "gateway"
     )
+    what = "Packs acknowledged by a store that was lost, or restored from a backup"
+    yield metrics.gauge("kerb_hub_packs_skipped", what, _by_gateway(accounts, "skipped"), "gateway")
     yield from _of_statuses(accounts)
     states = {gateway.id: float(gateway.state == "online") for gateway in store.gateways()}
     yield metrics.gauge("kerb_hub_gateway_online", "Whether the gateway's session is up", states, "gateway")

@@ -112,8 +112,11 @@ class _Card:
             said.append(word("are_twice", language).format(number(account.twice, 0)))
         if account.set_aside:
             said.append(word("are_set_aside", language).format(number(account.set_aside, 0)))
-        self._verdict.text = " ".join(said) or word("adds_up", language)
-        self._verdict.classes(replace=f"verdict {'good' if account.balanced else 'bad'}")
+        if account.skipped:
+            said.append(word("are_skipped", language).format(number(account.skipped, 0)))
+        current = account.current(now_ms())
+        self._verdict.text = " ".join(said) or word("adds_up" if current else "added_up", language)
+        self._verdict.classes(replace=f"verdict {'bad' if not account.balanced else 'good' if current else ''}")
         away = span(now_ms() - account.since_ms, language)
         self._offline.text = word("offline_for", language).format(away)
         self._offline.set_visibility(not account.online)
@@ -158,7 +161,7 @@ class Accounts:
         """Bring every card up to date."""
         named = {gateway.id: gateway for gateway in snapshot.gateways}
         self._accounts = {account.gateway: account for account in snapshot.accounts if account.gateway in named}
-        described = [(one.id, one.name[self._language]) for one in snapshot.gateways]
+        described = [(gateway, named[gateway].name[self._language]) for gateway in self._accounts]
         if described != self._built:
             self._build(named)
             self._built = described

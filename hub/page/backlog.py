@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from hub.page.texts import word
-from hub.store.accounts import Backlog
+from hub.store.accounts import SILENT_MS, Backlog
 
 # range -> (span, step): at most 300 points each
 RANGES = {"1h": (3_600_000, 60_000), "6h": (21_600_000, 120_000), "1d": (86_400_000, 300_000)}
 
-_SILENCE_MS = 150_000  # a gateway tells at least once a minute: what is longer breaks the line
 _BUFFERED = "#d98a1f"
 _INK = "#8a948f"
 _GRID = "rgba(128,140,134,.18)"
@@ -22,7 +21,7 @@ def dots(rows: Sequence[Backlog], step_ms: int) -> list[Dot]:
     made: list[Dot] = []
     last_ms = 0
     for row in rows:
-        if made and row.time_ms - last_ms > max(_SILENCE_MS, 2 * step_ms):
+        if made and row.time_ms - last_ms > max(SILENT_MS, 2 * step_ms):
             made.append([last_ms + step_ms, None])
         made.append([row.time_ms, row.readings])
         last_ms = row.time_ms
@@ -60,7 +59,13 @@ def options(
             "splitNumber": 4,
             "axisLine": {"lineStyle": {"color": _GRID}},
             "axisTick": {"show": False},
-            "axisLabel": {"color": _INK, "hideOverlap": True, "formatter": "{HH}:{mm}", "fontSize": 12},
+            "axisLabel": {
+                "color": _INK,
+                "hideOverlap": True,
+                "alignMaxLabel": "right",
+                "formatter": "{HH}:{mm}",
+                "fontSize": 12,
+            },
         },
         "yAxis": {
             "type": "value",

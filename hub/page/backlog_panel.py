@@ -41,7 +41,7 @@ class BacklogPanel:
                 close.props(f'type=button aria-label="{word("close", language)}"').on("click", self._close)
                 with close:
                     ui.icon("close")
-            self._ranges = Ranges(backlog.RANGES, "6h", language, self._draw)
+            self._ranges = Ranges(backlog.RANGES, "1h", language, self._draw)
             self._chart = ui.echart({"series": []}).classes("chart")
             with ui.element("div").classes("summary"):
                 self._most, self._longest, self._oldest = (
@@ -63,9 +63,13 @@ class BacklogPanel:
         """Bring the panel up to date."""
         if self._account is None:
             return
-        gateway = self._account.gateway
-        self._account = next(one for one in snapshot.accounts if one.gateway == gateway)
-        self._name.text = next(one.name[self._language] for one in snapshot.gateways if one.id == gateway)
+        account = next((one for one in snapshot.accounts if one.gateway == self._account.gateway), None)
+        if account is None:
+            self._close()
+            return
+        self._account = account
+        names = {gateway.id: gateway.name[self._language] for gateway in snapshot.gateways}
+        self._name.text = names.get(account.gateway, account.gateway)
         self._now.text = at_least(f"{self._account.buffered:,}", self._account)
         self._oldest.text = oldest_text(self._account, self._language)
         if time.monotonic() - self._drawn_at >= _EVERY_S:

@@ -42,6 +42,7 @@ class Snapshots:
         self._slow_at = 0.0
         self._intervals: Mapping[int, float] = {}
         self._custody: Sequence[Custody] = []
+        self._accounts: Sequence[Account] = []
 
     async def get(self) -> Snapshot | None:
         """The present snapshot, or None while the store cannot be read."""
@@ -56,14 +57,14 @@ class Snapshots:
         try:
             if time.monotonic() - self._slow_at > _SLOW_S:
                 self._intervals, self._custody = self._store.intervals_ms(), self._store.custody()
+                self._accounts = self._store.accounts()
                 self._slow_at = time.monotonic()
             streams: dict[str, list[StreamNow]] = {}
             for stream in self._store.streams():
                 streams.setdefault(stream.thing, []).append(stream)
             gateways, things, stored = self._store.gateways(), self._store.things(), self._store.stored()
-            accounts = self._store.accounts()
             return Snapshot(
-                gateways, things, streams, self._intervals, self._custody, accounts, stored, failure=failure
+                gateways, things, streams, self._intervals, self._custody, self._accounts, stored, failure=failure
             )
         except StoreError as error:
             self.failure = error.reason

@@ -6,8 +6,9 @@ stored by us: were something missing or stored twice, the two would not meet.
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from protocols.custody import COUNTER_BITS, NONCE_BITS, incarnation_of
 from protocols.pack import Body
 from protocols.status import Sample, Status, decode, encode
 
@@ -15,6 +16,8 @@ Numbering = tuple[str, str, int]  # a pack's gateway, lane and epoch
 Loss = tuple[int, int, int]  # readings, from ms, to ms
 
 BACKLOG_STEP_MS = 60_000  # the most that was held in each minute is kept
+SILENT_MS = 150_000  # a gateway tells at least once a minute
+_EPOCHS_APART = 8  # of a gateway's lane: what is older, and acknowledged whole, is added up under epoch 0
 _BACKLOG_KEPT_MS = 2 * 86_400_000
 
 _TALLY = """
@@ -30,6 +33,16 @@ ON CONFLICT DO UPDATE SET told_read = max(told_read, excluded.told_read),
     told_suppressed = max(told_suppressed, excluded.told_suppressed)
 """
 _PACKED = "SELECT read - suppressed FROM tally WHERE gateway = ? AND lane = ? AND epoch = ? AND thing = ?"
+_OLD_EPOCHS = """
+SELECT DISTINCT epoch FROM tally WHERE gateway = ? AND lane = ? AND epoch > ? AND epoch < ? ORDER BY epoch DESC
+"""
+_ADD_UP = """
+INSERT INTO tally (gateway, lane, epoch, thing, read, suppressed, stored)
+SELECT gateway, lane, 0, thing, max(read, told_read), max(suppressed, told_suppressed), stored FROM tally
+WHERE gateway = ? AND lane = ? AND epoch = ?
+ON CONFLICT DO UPDATE SET read = read + excluded.read, suppressed = suppressed + excluded.suppressed,
+    stored = stored + excluded.stored
+"""
 _BACKLOG = """
 INSERT INTO backlog (gateway, time_ms, readings, age_ms) VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET readings = max(readings, excluded.readings), age_ms = max(age_ms, excluded.age_ms)
@@ -56,7 +69,8 @@ class Account:
     """The equation of one gateway: read + twice = suppressed + stored + buffered + declared_lost + missing.
 
     since_ms: when it went on or off line. `missing` and `twice` are 0 unless readings are lost without a word, or
-    stored beyond what was read. `set_aside` counts packs that came but cannot be read: what they hold is missing.
+    stored beyond what was read. What explains missing readings: `set_aside` counts packs that came but cannot be read,
+    `skipped` those that were acknowledged by a store that is no more (it was lost, or restored from a backup).
     """
 
     gateway: str
@@ -69,13 +83,18 @@ class Account:
     declared_lost: int
     missing: int
     twice: int
-    set_aside: int
     heard: Heard | None
+    set_aside: int = 0
+    skipped: int = 0
 
     @property
     def balanced(self) -> bool:
         """Whether every reading is where it should be."""
         return not (self.missing or self.twice)
+
+    def current(self, now_ms: int) -> bool:
+        """Whether what the gateway holds is known as of now: it is on line, and has not missed to tell."""
+        return self.online and self.heard is not None and now_ms - self.heard.heard_ms <= SILENT_MS
 
     def oldest_age_ms(self, now_ms: int) -> int | None:
         """How old the oldest reading is that the gateway is known to hold; None: it is known of none.
@@ -116,6 +135,17 @@ class Tallies:
         self._counts.clear()
 
 
+def add_up(db: sqlite3.Connection, gateway: str, lane: str, oldest: int) -> None:
+    """Add up the tallies of old epochs, that they may not become more for ever with each loss of the line.
+
+    Those below `oldest` have been acknowledged whole, so that no more comes of them.
+    """
+    first = incarnation_of(oldest) << COUNTER_BITS + NONCE_BITS
+    for (epoch,) in db.execute(_OLD_EPOCHS, (gateway, lane, first, oldest)).fetchall()[_EPOCHS_APART:]:
+        db.execute(_ADD_UP, (gateway, lane, epoch))
+        db.execute("DELETE FROM tally WHERE gateway = ? AND lane = ? AND epoch = ?", (gateway, lane, epoch))
+
+
 def not_stored(db: sqlite3.Connection, numbering: Numbering, body: Body) -> dict[str, Loss]:
     """What a gap record declares lost, without what came here before its packs gave way.
 
@@ -135,9 +165,7 @@ def write_status(db: sqlite3.Connection, gateway: str, status: Status, *, now_ms
     kept = encode(_without_tallies(status))
     if retained and db.execute("SELECT 1 FROM status WHERE gateway = ? AND message = ?", (gateway, kept)).fetchone():
         return  # it was taken when it was said
-    for name, lane in status.lanes.items():
-        rows = [(gateway, name, status.epoch, thing, *tally) for thing, tally in lane.tallies.items()]
-        db.executemany(_TOLD, rows)
+    _write_told(db, gateway, status)
     heard_ms = min(now_ms, status.time_ms) if retained else now_ms
     missing = 0
     if not retained:  # it came behind the packs that were sent before it, so that it and the tallies are of one moment
@@ -146,14 +174,30 @@ def write_status(db: sqlite3.Connection, gateway: str, status: Status, *, now_ms
     _write_backlog(db, gateway, status, heard_ms, now_ms)
 
 
+def _write_told(db: sqlite3.Connection, gateway: str, status: Status) -> None:
+    """Of the newest epoch alone: a status that was held up would bring back one that has been added up."""
+    end = incarnation_of(status.epoch) + 1 << COUNTER_BITS + NONCE_BITS
+    for name, lane in status.lanes.items():
+        query = "SELECT max(epoch) FROM tally WHERE gateway = ? AND lane = ? AND epoch < ?"
+        (newest,) = db.execute(query, (gateway, name, end)).fetchone()
+        if status.epoch >= (newest or 0):
+            rows = [(gateway, name, status.epoch, thing, *tally) for thing, tally in lane.tallies.items()]
+            db.executemany(_TOLD, rows)
+
+
 def accounts(db: sqlite3.Connection) -> list[Account]:
     """The account of every gateway that has called."""
     sums = {row["gateway"]: row for row in db.execute(_SUMS.format(where=""))}
     lost = dict(db.execute("SELECT gateway, sum(count) FROM lost GROUP BY gateway").fetchall())
     aside = dict(db.execute("SELECT gateway, count(*) FROM set_aside GROUP BY gateway").fetchall())
+    skipped = dict(db.execute("SELECT gateway, sum(upto_seq - from_seq + 1) FROM skipped GROUP BY gateway").fetchall())
     heard = {row["gateway"]: row for row in db.execute("SELECT * FROM status")}
     return [
-        _account(row, sums.get(row["id"]), lost.get(row["id"], 0), aside.get(row["id"], 0), heard.get(row["id"]))
+        replace(
+            _account(row, sums.get(row["id"]), lost.get(row["id"], 0), heard.get(row["id"])),
+            set_aside=aside.get(row["id"], 0),
+            skipped=skipped.get(row["id"], 0),
+        )
         for row in db.execute("SELECT id, state, changed_ms FROM gateway ORDER BY id")
     ]
 
@@ -175,9 +219,7 @@ def _outside(db: sqlite3.Connection, gateway: str) -> int:
     return (row["read"] - row["suppressed"] - row["stored"] if row else 0) - int(lost)
 
 
-def _account(
-    gateway: sqlite3.Row, sums: sqlite3.Row | None, lost: int, set_aside: int, told: sqlite3.Row | None
-) -> Account:
+def _account(gateway: sqlite3.Row, sums: sqlite3.Row | None, lost: int, told: sqlite3.Row | None) -> Account:
     read, suppressed, stored = (sums["read"], sums["suppressed"], sums["stored"]) if sums else (0, 0, 0)
     outside = max(0, read - suppressed - stored - lost)
     heard = _heard(told) if told else None
@@ -195,7 +237,6 @@ def _account(
         declared_lost=lost + undelivered,
         missing=missing,
         twice=max(0, suppressed + stored + lost - read),
-        set_aside=set_aside,
         heard=heard,
     )
 

@@ -57,6 +57,7 @@ class Writer:
         self._db = connect(prepare(data))
         self._clock = clock
         self._commit_ms = 0.0
+        self._added_up: dict[tuple[str, str], int] = {}  # below which epoch, by gateway and lane
         try:
             self._registry = Registry(self._db)
             self._latest = Latest(self._db)
@@ -72,6 +73,7 @@ class Writer:
         self._batch = Batch()
         self._cursors: dict[tuple[str, str, int], int] = {}
         self._tallies = Tallies()
+        self._oldest: dict[tuple[str, str], int] = {}  # open epoch, by gateway and lane
         self._statuses: list[tuple[str, Status, bool]] = []
         self._counts: Counter[str] = Counter()
 
@@ -88,6 +90,7 @@ class Writer:
             self._write_readings(self._batch.readings())
             self._db.executemany(_CURSOR, ((*key, seq) for key, seq in self._cursors.items()))
             self._tallies.write(self._db)
+            self._add_up()
             for gateway, status, retained in self._statuses:  # at last: they are set against the packs of the batch
                 accounts.write_status(self._db, gateway, status, now_ms=self._clock(), retained=retained)
             self._db.executemany(_COUNTER, self._counts.items())
@@ -97,6 +100,7 @@ class Writer:
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+            self._added_up.clear()
             self._registry.forget()
             self._latest.forget()
             self._sealing.forget()
@@ -167,6 +171,13 @@ class Writer:
             self._write_losses((gateway, lane, header.epoch), header, body)
         self._tallies.add((gateway, lane, header.epoch), body.tallies, stored)
         self._cursors[gateway, lane, header.epoch] = header.seq
+        self._oldest[gateway, lane] = header.oldest
+
+    def _add_up(self) -> None:
+        for (gateway, lane), oldest in self._oldest.items():
+            if oldest > self._added_up.get((gateway, lane), 0):
+                accounts.add_up(self._db, gateway, lane, oldest)
+                self._added_up[gateway, lane] = oldest
 
     def _write_losses(self, numbering: Numbering, header: Header, body: Body) -> None:
         lost = body.lost

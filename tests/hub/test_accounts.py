@@ -1,5 +1,7 @@
 """The account of a gateway: its equation holds in every state, and it shows what is missing or stored twice."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from hub.intake import Intake
 from hub.store.accounts import Account, Backlog
 from hub.store.querying import Querying
+from hub.store.schema import FILE, connect
 from hub.store.writing import Writer
 from protocols import status as statuses
 from protocols.custody import Header, epoch_number
@@ -179,6 +182,24 @@ def test_the_backlog_of_two_days_ago_is_let_go(intake: Intake, querying: Queryin
     clock.now_ms = NOW_MS + 3 * 86_400_000
     intake.take([told(time_ms=clock.now_ms)])
     assert [one.readings for one in querying.backlog(ID, 0, clock.now_ms + 1, 60_000)] == [0]
+
+
+def test_old_epochs_are_added_up_and_the_account_stays_the_same(intake: Intake, querying: Querying, data: Path) -> None:
+    """Each loss of the line begins an epoch; a status of an old one that was held up brings it not back."""
+    epochs = [epoch_number(INCARNATION, count, 0) for count in range(1, 31)]
+    for epoch in epochs:
+        made = readings(3, read=5, suppressed=2)
+        pack = message(Header(epoch, 1, 1, epoch, False, 1), made)
+        intake.take([Message(f"g/{ID}/up/bulk", pack, False), told(read=6, suppressed=3, epoch=epoch)])
+    assert terms(account(querying)) == (30 * 6, 30 * 3, 30 * 3, 0, 0, 0, 0)
+    connection = connect(data / FILE, readonly=True)
+    (rows,) = connection.execute("SELECT count(*) FROM tally").fetchone()
+    assert rows <= 10
+    connection.close()
+    (thing,) = [one for one in querying.custody() if one.thing == THING]
+    assert (thing.stored, thing.duplicates) == (90, 0)
+    intake.take([told(read=6, suppressed=3, epoch=epochs[2])])
+    assert terms(account(querying)) == (30 * 6, 30 * 3, 30 * 3, 0, 0, 0, 0)
 
 
 def _lanes(held: int, oldest_ms: int) -> dict[str, Lane]:

@@ -146,6 +146,7 @@ def test_a_gateway_has_its_account(http: httpx.Client, running_hub: RunningHub) 
         "name": {"en": "Block 1", "zh": "一号楼"},
         "state": "online",
         "packs_set_aside": 0,
+        "packs_skipped": 0,
         "equation": {
             "read": 490,
             "suppressed": 121,

@@ -131,7 +131,7 @@ def made_account(
     gateway: str, *, buffered: int = 0, missing: int = 0, online: bool = True, failure: str = ""
 ) -> Account:
     status = status_of(Lane({}, buffered, 0), epoch=1, time_ms=10_000, failure=failure)
-    terms = {"read": 100, "suppressed": 0, "stored": 100, "declared_lost": 0, "twice": 0, "set_aside": 0}
+    terms = {"read": 100, "suppressed": 0, "stored": 100, "declared_lost": 0, "twice": 0}
     heard = Heard(10_000, status, buffered, 10_000)
     return Account(gateway, online, 0, **terms, buffered=buffered, missing=missing, heard=heard)
 
