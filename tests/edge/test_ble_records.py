@@ -134,6 +134,28 @@ async def test_spot_checks_without_numbers_are_known_again_by_their_dates(room: 
     assert times == [made + 1000 * second for second in range(6)]
 
 
+async def test_spot_checks_arrive_once_each_whatever_happens_to_the_connection(room: Room):
+    random = Random(5)
+    async with room.device(SpotOximeter, METER, clock=now) as oximeter:
+        for number in range(150):
+            oximeter.store(bytes.fromhex("0161004800ea070304") + bytes([5, number // 60, number % 60]))
+        for _ in range(2):  # gateways one after another
+            async with running(room.gateway(SPOT_HERE).run()):
+                for _ in range(4):
+                    seen = len(room.told.of("spot", "pulse_rate"))
+                    await room.told.until(
+                        lambda seen=seen: len(room.told.of("spot", "pulse_rate")) > seen or seen == 150
+                    )
+                    await asyncio.sleep(random.uniform(0, 0.05))
+                    await oximeter.disconnect()
+        async with running(room.gateway(SPOT_HERE).run()):
+            await room.told.until(lambda: len(room.told.of("spot", "pulse_rate")) >= 150, within_s=20)
+            await asyncio.sleep(0.3)
+    times = [each.time_ms for each in room.told.of("spot", "pulse_rate")]
+    assert len(times) == len(set(times)) == 150
+    assert room.told.counts["repeated_records", "spot"] > 0
+
+
 async def test_what_a_cuff_repeats_after_a_restart_of_the_gateway_is_known(room: Room):
     async with room.device(QuietCuff, CUFF) as cuff:
         for _ in range(2):

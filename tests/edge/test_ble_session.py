@@ -118,6 +118,14 @@ def test_the_context_has_the_time_of_its_measurement_and_comes_once():
     assert desk.told.counts["decode_errors", "device"] == 1
 
 
+def test_stored_records_without_a_date_come_once_though_they_are_given_each_time():
+    desk = Desk(CONNECTED["plx-spot-check"])
+    for _ in range(3):
+        desk.arrives(gatt.PLX_SPOT_CHECK_MEASUREMENT, bytes.fromhex("0061004800"))
+    assert [each.metric for _, each in desk.told.readings] == ["oxygen_saturation", "pulse_rate"]
+    assert desk.told.counts["repeated_records", "device"] == 2
+
+
 class Settable(FixedOximeter):
     """An oximeter with a level that can be set up to 100; the rest is refused."""
 
