@@ -140,6 +140,9 @@ def _problem(model: DeviceModel, name: str, metric: Metric) -> str:
         return model.ble.metric_problem(name, metric.unit)
     if model.device.link == "serial" and model.serial is not None:
         return model.serial.metric_problem(name, metric.unit, metric.field, metric.sentence)
+    if model.modbus is not None and metric.register_ is not None:
+        count, most = metric.register_.count, model.modbus.max_registers
+        return f"takes {count} registers, and max_registers is {most}" if count > most else ""
     return ""
 
 

@@ -182,6 +182,13 @@ def test_a_mistake_is_named_where_it_stands(
         (SDM120, 'maker = "Eastron"\n', "", "device.maker", "required"),
         (SDM120, 'link = "modbus"', 'link = "ble"', "ble", "the table of the device's link is missing"),
         (NEO_M8, 'sentence = "GGA"\n', "", "metrics.altitude", "needs sentence"),
+        (
+            SDM120,
+            "max_registers = 80",
+            "max_registers = 1",
+            "metrics.voltage",
+            "takes 2 registers, and max_registers is 1",
+        ),
         (NEO_M8, 'sentence = "GGA"', 'sentence = "GLL"', "metrics.altitude", "needs sentence: one of RMC"),
         (NEO_M8, "[metrics.hdop]", "[metrics.pdop]", "metrics.pdop", "is not in GGA, which has"),
         (NEO_M8, 'unit = "m/s"', 'unit = "km/h"', "metrics.speed", "comes in m/s, not in km/h"),
