@@ -44,7 +44,7 @@ class OutboxDisk:
         """Make what is missing, and open the file. Raises sqlite3.Error, OSError or DamagedError."""
         make_folder(self.path.parent)
         outbox_repair.finish(self.path)
-        if outbox_repair.is_log_damaged(self.path):
+        if self._is_log_cut() or outbox_repair.is_log_damaged(self.path):
             raise DamagedError("its write-ahead log is not as it was written")
         with contextlib.ExitStack() as undo:
             # Before SQLite opens it, and closed after it: a process that closes a file loses its locks on it.
@@ -106,6 +106,10 @@ class OutboxDisk:
     def write_copy(self, connection: sqlite3.Connection) -> None:
         """Write the copy beside the file anew. Raises OSError."""
         write_copy(self.path, connection)
+
+    def _is_log_cut(self) -> bool:
+        """Whether the log is shorter than it was made; without a reserve, the disk had no room for all of it."""
+        return self.log.exists() and 0 < self.log.stat().st_size < LOG_BYTES and self.reserve.exists()
 
     def _take_reserve(self, connection: sqlite3.Connection) -> None:
         if _allocate(self.reserve, LOG_BYTES):

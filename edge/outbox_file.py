@@ -214,7 +214,7 @@ class OutboxFile:
         self._meta = {str(key): int(value) for key, value in outbox_tables.rows_of(self._connection, "meta")}
         if "incarnation" not in self._meta:
             incarnation = random.randrange(1, 1 << custody.INCARNATION_BITS)
-            self._meta = {"incarnation": incarnation, "epochs": 0, "aliases": 0, "damages": 0}
+            self._meta = {"incarnation": incarnation, "epochs": 0, "aliases": 0, "damages": 0} | self._meta
             with self._transaction():
                 outbox_tables.put(self._connection, "meta", self._meta.items())
         for table in ("stream", "tally"):

@@ -10,7 +10,7 @@ import os
 import random
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -53,10 +53,11 @@ def digest_of(connection: sqlite3.Connection) -> str:
 
 
 class Work:
-    """One outbox, its numberings and tallies, and what was made."""
+    """One outbox, its numberings and tallies, and what was made. `tell` hears of each transaction."""
 
-    def __init__(self, path: Path, seed: int):
+    def __init__(self, path: Path, seed: int, *, tell: Callable[[Report], None]):
         self.path = path
+        self.tell = tell
         self.chance = random.Random(seed)
         self.made: dict[tuple[str, int, int], dict[str, int]] = {}  # lane, epoch, seq -> readings of each thing
         self.released: dict[tuple[str, int], int] = {}
@@ -86,8 +87,7 @@ class Work:
             for (lane, epoch, seq), readings in self.made.items()
             if seq <= self.released.get((lane, epoch), 0) and (lane, epoch, seq) not in covered
         )
-        report = Report(digest_of(connection), self._made_readings, delivered, self._read, self.cursors)
-        os.write(2, json.dumps(report).encode() + b"\n")
+        self.tell(Report(digest_of(connection), self._made_readings, delivered, self._read, dict(self.cursors)))
 
     def step(self) -> None:
         """One piece of work."""
@@ -158,10 +158,14 @@ class _Reporting(OutboxFile):
         self._work.report(self._connection)
 
 
+def _say(text: str) -> None:
+    os.write(2, text.encode() + b"\n")
+
+
 def main() -> None:
     """Work, and end without closing anything."""
     file, seed, steps = sys.argv[1:]
-    work = Work(Path(file), int(seed))
+    work = Work(Path(file), int(seed), tell=lambda report: _say(json.dumps(report)))
     for _ in range(int(steps)):
         work.step()
     os._exit(0)
