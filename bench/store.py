@@ -3,13 +3,15 @@
 Most readings are of streams that have one each second, with the noise, jitter and gaps of real devices; ten thousand
 streams in all. Fields: `readings`, `streams`, `days`; `fill_per_s` readings written and sealed; `bytes_per_reading` of
 the whole file, `block_bytes_per_reading` of the blocks alone; `day_p95_ms` and `day_p50_ms`: a day of a stream with a
-reading each second in steps of five minutes; `latest_p95_ms` of all streams; `expire_day_ms`: the oldest day goes;
+reading each second in steps of five minutes; `latest_p95_ms` of all streams; `backup_s` and `restore_s`, with
+hashes verified; `expire_day_ms`: the oldest day goes;
 `summarise_day_s`: the next one goes, and leaves steps of five minutes.
 """
 
 import argparse
 import json
 import random
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from typing import Any
 
 from bench.parts import filling
 from bench.parts.filling import DAY_MS, Filled
+from hub.backup import backup, restore
 from hub.retention import ALL, Policy, set_policy
 from hub.store.querying import Querying
 from hub.store.schema import FILE, connect
@@ -46,6 +49,7 @@ def measure(data: Path, readings: int, streams: int, days: int) -> dict[str, Any
     day = _times(200, lambda: _day(store, filled, days))
     latest = _times(20, lambda: len(store.streams()))
     size, block_size = _bytes_used(data), _block_bytes(data)
+    backup_s, restore_s, file_size = _there_and_back(data, filled.readings)
     return {
         "readings": filled.readings,
         "streams": streams,
@@ -56,6 +60,9 @@ def measure(data: Path, readings: int, streams: int, days: int) -> dict[str, Any
         "day_p50_ms": _share(day, 0.5),
         "day_p95_ms": _share(day, 0.95),
         "latest_p95_ms": _share(latest, 0.95),
+        "backup_s": backup_s,
+        "restore_s": restore_s,
+        "backup_mb": round(file_size / 1e6, 1),
         "expire_day_ms": _expired_ms(data, Policy(days=days - 1)),
         "summarise_day_s": round(_expired_ms(data, Policy(days=days - 2, step_minutes=5)) / 1000, 1),
     }
@@ -65,6 +72,20 @@ def _day(store: Querying, filled: Filled, days: int) -> None:
     begin = filled.day_ms - random.randrange(days) * DAY_MS
     steps = store.steps(random.choice(filled.streams), begin, begin + DAY_MS, _STEP_MS)
     assert len(steps) == DAY_MS // _STEP_MS
+
+
+def _there_and_back(data: Path, readings: int) -> tuple[float, float, int]:
+    """Seconds that a backup takes and its restore, hashes verified, and the file's size."""
+    file, again = data / "backup.tar", data / "again"
+    started = time.perf_counter()
+    size = backup(data, file).size
+    made = time.perf_counter()
+    restore(file, again)
+    done = time.perf_counter()
+    assert Querying(again).stored() == readings
+    file.unlink()
+    shutil.rmtree(again)
+    return round(made - started, 2), round(done - made, 2), size
 
 
 def _expired_ms(data: Path, policy: Policy) -> float:

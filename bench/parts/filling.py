@@ -1,5 +1,6 @@
 """A store with so many readings in it, written by the real writer and sealed: for the benches of the hub."""
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +40,7 @@ def fill(data: Path, readings: int, *, days: int = 1, streams: int = 0) -> Fille
     """
     first_day = time.time_ns() // 1_000_000 // DAY_MS - days
     # A few of a hundred never come, and a stream of a kind that tells changes only has fewer.
-    fast = max(1, round((1.06 * readings / days - streams * DAY_MS / 1000 / _FEW) / (DAY_MS / 1000)))
+    fast = max(1, math.ceil((1.08 * readings / days - streams * DAY_MS / 1000 / _FEW) / (DAY_MS / 1000)))
     slow = max(0, streams - fast)
     writer = Writer(data)
     try:

@@ -66,4 +66,5 @@ def _hot(db: sqlite3.Connection, stream: int) -> Readings:
 def _within(readings: Readings, from_ms: int, to_ms: int) -> Readings:
     """In order of time, without what lies outside."""
     times = readings.records["time_ms"]
-    return in_order(readings.of((times >= from_ms) & (times < to_ms)))
+    inside = (times >= from_ms) & (times < to_ms)
+    return in_order(readings if inside.all() else readings.of(inside))

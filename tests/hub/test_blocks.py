@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.errors import DamagedBlockError
@@ -17,8 +17,8 @@ from hub.store.readings import Readings, in_order, join, values
 from hub.store.writing import Writer
 from protocols.pack import Body, Column, Row
 from protocols.reading import DecimalFraction
-from tests.hub.conftest import store_body
-from tests.hub.gateway import aliases
+from tests.hub.conftest import parsed, store_body
+from tests.hub.gateway import aliases, birth
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -160,6 +160,40 @@ def test_sealed_or_not_a_stream_is_the_same(born: Writer, querying: Querying) ->
     part, _ = querying.history(stream, day - 5_000, day + 5_000)
     assert [p.value for p in part] == [v for t, v in sorted(made, key=lambda one: one[0]) if -5_000 <= t - day < 5_000]
     assert sum(step.count for step in querying.steps(stream, 0, 10 * day, 7_000)) == len(made)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(COLUMNS, st.booleans(), st.booleans()), min_size=1, max_size=5))
+def test_whatever_comes_in_whatever_portions_is_there_in_order(
+    tmp_path_factory: pytest.TempPathFactory, batches: list[tuple[list[list[tuple[int, int, Value]]], bool, bool]]
+) -> None:
+    """Of every type, of any time, some of it late; sealed in between or not, by one process or by several."""
+    data = tmp_path_factory.mktemp("hub")
+    writer = Writer(data)
+    with writer.transaction():
+        writer.write_birth(parsed(birth()))
+    alias = aliases()["wearable-1", "heart_rate"]
+    wanted = []
+    for seq, (columns, sealed, restarted) in enumerate(batches, 1):
+        made = Body([column(rows, alias) for rows in columns], [], {}, {})
+        store_body(writer, made, seq, backfill=sealed)
+        wanted += [(time, quality, sealed, *expected(value)) for rows in columns for time, quality, value in rows]
+        if sealed:
+            writer.seal_all()
+        if restarted:
+            writer.close()
+            writer = Writer(data)
+    wanted.sort(key=lambda row: row[0])
+    querying = Querying(data)
+    stream = querying.streams("wearable-1")[0]
+    points, _ = querying.history(stream.id, 0, 1 << 53)
+    assert [(p.time_ms, p.quality, p.backfill, type(p.value), repr(p.value), p.exponent) for p in points] == [
+        (*row[:3], type(row[3]), repr(row[3]), row[4]) for row in wanted
+    ]
+    assert stream.stored == len(wanted)
+    assert stream.latest is not None
+    assert stream.latest.time_ms == wanted[-1][0]
+    writer.close()
 
 
 def test_the_newest_readings_are_found_without_the_older_days(born: Writer, querying: Querying) -> None:

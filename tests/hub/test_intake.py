@@ -52,14 +52,27 @@ def test_a_pack_is_stored_and_its_sender_hears_so(intake: Intake, querying: Quer
 
 
 def test_replaying_everything_adds_no_row(intake: Intake, querying: Querying, writer: Writer) -> None:
+    """To the same process, and to one that was started anew; before and after they are sealed; in any portions."""
     everything = [BORN, *[packed(seq) for seq in range(1, 40)]]
-    intake.take(everything)
+    for begin in range(0, 40, 7):
+        intake.take(everything[begin : begin + 7])
+        writer.tidy()
     before = querying.custody()
-    for again in (intake, Intake(writer, "two")):  # the same process, and one that was started anew
-        answer = again.take(everything)
-        assert heard(answer.publish[CURSOR]) == {EPOCH: 39}
-    assert querying.custody() == before
-    assert stored(querying) == 39
+    stream = querying.streams("wearable-1")[0].id
+    points = querying.history(stream, 0, 1 << 53)
+    assert [point.time_ms for point in points[0]] == [1000 * seq for seq in range(1, 40)]
+    for sealed in (False, True):
+        for again in (intake, Intake(writer, "two")):
+            for portion in (1, 40):
+                for begin in range(0, 40, portion):
+                    answer = again.take(everything[begin : begin + portion])
+                assert heard(answer.publish[CURSOR]) == {EPOCH: 39}
+        assert querying.custody() == before
+        assert querying.history(stream, 0, 1 << 53) == points
+        assert stored(querying) == 39
+        rows = [writer._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("hot", "block")]
+        assert rows == ([0, 1] if sealed else [6, 0])
+        writer.seal_all()
 
 
 def test_a_new_gateway_hears_at_once_whom_it_speaks_to(intake: Intake) -> None:
