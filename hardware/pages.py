@@ -1,10 +1,12 @@
-"""Writes docs/devices from hardware/devices: a page for each model, and their list. `python -m hardware.pages`."""
+"""Writes docs/devices from hardware/devices, and docs/boards (board_pages.py): a page for each, and their lists."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from hardware import board_pages
 from hardware.catalogue import DEVICES, Ble, Command, DeviceModel, Metric, Modbus, Register, Serial, catalogue
+from hardware.tables import table
 
 PAGES = Path(__file__).parent.parent / "docs" / "devices"
 _METRIC = ("metric", "name", "名称", "unit / 单位", "where / 位置", "values / 取值", "deadband / 死区")
@@ -44,7 +46,7 @@ def _index(models: Mapping[str, DeviceModel]) -> str:
         "",
         "各页由 `./kerb docs` 根据 [hardware/devices](../../hardware/devices) 中的设备文件生成。",
         "",
-        *_table(("model", "maker", "device", "设备", "link"), rows),
+        *table(("model", "maker", "device", "设备", "link"), rows),
     ]
     return "\n".join(lines) + "\n"
 
@@ -53,17 +55,17 @@ def _page(model: DeviceModel) -> str:
     head = model.device
     lines = [f"# {head.name.en} / {head.name.zh}", "", _source(head.model), ""]
     facts = [("maker / 厂商", head.maker), ("model / 型号", f"`{head.model}`"), ("link / 接口", _LINKS[head.link])]
-    lines += _table(("", ""), [*facts, *_facts(model)])
+    lines += table(("", ""), [*facts, *_facts(model)])
     lines += ["", "## Attach it / 接入", "", "```toml", *_block(model), "```"]
     lines += ["", "## Metrics / 指标", ""]
-    lines += _table(_METRIC, [_metric(name, metric) for name, metric in model.metrics.items()])
+    lines += table(_METRIC, [_metric(name, metric) for name, metric in model.metrics.items()])
     if model.commands:
         lines += ["", "## Commands / 命令", ""]
-        lines += _table(_COMMAND, [_command(name, command) for name, command in model.commands.items()])
+        lines += table(_COMMAND, [_command(name, command) for name, command in model.commands.items()])
     if model.examples:
         lines += ["", "## Examples / 示例", ""]
         rows = [(f"`{example.raw}`", example.metric, f"{example.value:g}") for example in model.examples]
-        lines += _table(("raw / 原始数据", "metric", "value / 值"), rows)
+        lines += table(("raw / 原始数据", "metric", "value / 值"), rows)
     return "\n".join(lines) + "\n"
 
 
@@ -179,21 +181,16 @@ def _command(name: str, command: Command) -> tuple[str, ...]:
     return name, command.name.en, command.name.zh, target, _values(command)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-
-
 def main() -> int:
-    """Write the pages; those of models that are gone go too."""
-    PAGES.mkdir(parents=True, exist_ok=True)
-    written = pages()
-    for old in PAGES.glob("*.md"):
-        if old.name not in written:
-            old.unlink()
-    for name, text in written.items():
-        (PAGES / name).write_text(text, encoding="utf-8")
-    print(f"{len(written)} pages in {PAGES}")
+    """Write the pages of devices and boards; those of what is gone go too."""
+    for folder, written in ((PAGES, pages()), (board_pages.PAGES, board_pages.files())):
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.iterdir():
+            if old.name not in written:
+                old.unlink()
+        for name, text in written.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        print(f"{len(written)} files in {folder}")
     return 0
 
 

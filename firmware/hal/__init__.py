@@ -10,7 +10,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_PORTS = {"linux": "firmware.hal.sim", "darwin": "firmware.hal.sim"}
+_PORTS = {
+    "esp32": "firmware.hal.esp32",
+    "rp2": "firmware.hal.rp2",
+    "linux": "firmware.hal.sim",
+    "darwin": "firmware.hal.sim",
+}
 
 
 def port() -> "Any":

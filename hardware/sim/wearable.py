@@ -16,72 +16,18 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from hardware import images
-from hardware.catalogue import Name
+from hardware import boards, images
 from hardware.sim import pulses
 from hardware.sim.chips.norflash import SECTOR_BYTES
-from runtime.toml import load_toml
 
 ROOT = Path(__file__).parents[2]
-BOARDS = ROOT / "hardware" / "boards"
 SHIMS = ROOT / "hardware" / "sim" / "shims"
 HEAP = "190K"
 _APP = "wearable"
 _PORT = "firmware.hal.sim"
 _FEWEST_SECTORS = 8
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _About(_Table):
-    model: str
-    name: Name
-    micro: str
-    flash_kb: int = Field(gt=0)
-    ram_kb: int = Field(gt=0)
-
-
-class Bus(_Table):
-    """An I2C bus: its pins and speed."""
-
-    bus: int = Field(ge=0)
-    scl: int = Field(ge=0)
-    sda: int = Field(ge=0)
-    freq_hz: int = Field(gt=0, le=1000000)
-
-
-class Chip(_Table):
-    """A chip on a bus, and the pin that its interrupt output is wired to."""
-
-    chip: Literal["max30102"]
-    bus: int = Field(ge=0)
-    address: int = Field(ge=0x08, le=0x77)
-    int_pin: int = Field(ge=0)
-
-
-class _Power(_Table):
-    source: str
-    rail_v: float = Field(gt=0)
-
-
-class _Storage(_Table):
-    journal_kb: int = Field(gt=0)
-
-
-class Board(_Table):
-    """What a file under hardware/boards declares."""
-
-    board: _About
-    i2c: tuple[Bus, ...]
-    chips: tuple[Chip, ...]
-    power: _Power
-    storage: _Storage
+_MODELS = ("max30102",)  # the chips that are simulated: those that the app asks
 
 
 def prepare(
@@ -96,7 +42,7 @@ def prepare(
     journal_kb: int | None = None,
 ) -> None:
     """Write what the device finds at start into its state directory."""
-    board = load_toml(BOARDS / "kerb-wearable.toml", Board)
+    board = boards.find("kerb-wearable")
     state.mkdir(parents=True, exist_ok=True)
     pulse = state / f"pulse{recording}.kppg"
     if not pulse.exists():
@@ -107,6 +53,7 @@ def prepare(
         "chips": [
             {**chip.model_dump(), **buses[chip.bus].model_dump(include={"scl", "sda"}), "recording": str(pulse)}
             for chip in board.chips
+            if chip.chip in _MODELS
         ],
     }
     simulated["partitions"] = {"journal": _partition(state / "journal.flash", journal_kb or board.storage.journal_kb)}

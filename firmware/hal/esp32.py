@@ -1,0 +1,15 @@
+"""The port for ESP32 boards: partitions are those of the partition table."""
+
+import esp32
+
+from firmware.hal.board import i2c, on_falling, random_bits, restart, storage, ticks_diff, ticks_ms, unix_ms
+
+__all__ = ("i2c", "on_falling", "partition", "random_bits", "restart", "storage", "ticks_diff", "ticks_ms", "unix_ms")
+
+
+def partition(name: str) -> "esp32.Partition":
+    """A partition of raw flash, as a block device with the extended interface."""
+    found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label=name)
+    if not found:
+        raise RuntimeError("the flash has no partition " + name)
+    return found[0]

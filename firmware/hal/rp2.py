@@ -1,0 +1,44 @@
+"""The port for RP2040 and RP2350 boards: partitions are ranges at the end of the storage, behind the file system.
+
+There is no partition table: the file system must have been made on the blocks before them (see docs/firmware.md).
+"""
+
+import rp2
+
+from firmware.hal.board import i2c, on_falling, random_bits, restart, storage, ticks_diff, ticks_ms, unix_ms
+
+__all__ = ("i2c", "on_falling", "partition", "random_bits", "restart", "storage", "ticks_diff", "ticks_ms", "unix_ms")
+
+_COUNT, _SIZE = 4, 5  # of ioctl
+_KB = {"journal": 1024}
+
+
+class _Range:
+    """The last blocks of the storage as a block device of their own."""
+
+    def __init__(self, size_kb: int):
+        self._flash = rp2.Flash()
+        self._blocks: int = size_kb * 1024 // self._flash.ioctl(_SIZE, 0)
+        self._first = self._flash.ioctl(_COUNT, 0) - self._blocks
+
+    def readblocks(self, block_num: int, buf: "bytearray | memoryview", offset: int = 0) -> None:
+        """Fill the buffer from a place in a block."""
+        self._flash.readblocks(self._first + block_num, buf, offset)
+
+    def writeblocks(self, block_num: int, buf: "bytes | bytearray", offset: int = 0) -> None:
+        """Program whole pages of erased flash."""
+        self._flash.writeblocks(self._first + block_num, buf, offset)
+
+    def ioctl(self, op: int, arg: int) -> "int | None":
+        """4: how many blocks; all else as the flash has it."""
+        if op == _COUNT:
+            return self._blocks
+        answer: "int | None" = self._flash.ioctl(op, self._first + arg)
+        return answer
+
+
+def partition(name: str) -> "_Range":
+    """A partition of raw flash, as a block device with the extended interface."""
+    if name not in _KB:
+        raise RuntimeError("the flash has no partition " + name)
+    return _Range(_KB[name])

@@ -1,0 +1,111 @@
+"""kerb firmware: builds a board's image of an app, signs it, makes patches, and makes the signing key.
+
+kerb firmware key FILE
+kerb firmware build BOARD APP --version 7 --out DIR [--key FILE] [--from DIR]
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hardware import images, signing
+from hardware.boards import BoardError, find
+from hardware.patch import make_patch
+from protocols.errors import DecodeError
+from protocols.image import Manifest, decode_manifest, encode_manifest
+
+_SLOT = "a"
+_BOOT = ("main.py", "slots.py")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; the exit code."""
+    parser = argparse.ArgumentParser(prog="kerb firmware", description="Firmware images of Kerb's devices.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    key = commands.add_parser("key", help="make the key that signs images; its public half goes to FILE.pub")
+    key.add_argument("file", type=Path)
+    build = commands.add_parser("build", help="build an image, and the list of files that mpremote puts on a board")
+    build.add_argument("board", help="a file of hardware/boards, by its name")
+    build.add_argument("app", help=f"one of {', '.join(images.apps())}")
+    build.add_argument("--version", type=int, required=True, help="a number that grows with every image of this board")
+    build.add_argument("--name", help="the version as people call it (default: the number)")
+    build.add_argument("--out", type=Path, required=True, help="the folder for the result; it must not be there yet")
+    build.add_argument("--key", type=Path, help="sign it with this key")
+    build.add_argument("--from", type=Path, dest="base", help="also make the patch from the image in this folder")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "key":
+            _make_key(options.file)
+        else:
+            _build(options)
+    except (images.BuildError, BoardError, DecodeError, OSError, ValueError) as error:
+        print(f"kerb firmware: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _make_key(file: Path) -> None:
+    public = file.with_suffix(file.suffix + ".pub")
+    public.write_bytes(signing.make_key(file))
+    print(f"{file}: the private key, good for 1,024 signatures; keep it, and keep it secret")
+    print(f"{public}: its public half, which goes on each board")
+
+
+def _build(options: argparse.Namespace) -> None:
+    board = find(options.board)
+    files = images.files(options.app, images.port_of(board.board.micro))
+    name = options.name or str(options.version)
+    manifest = images.manifest(board.board.model, options.app, options.version, name, files)
+    decode_manifest(encode_manifest(manifest))  # what a device would refuse is not built
+    out: Path = options.out
+    out.mkdir(parents=True)
+    _write_board_files(out / "files", files, manifest)
+    (out / "manifest.json").write_bytes(encode_manifest(manifest))
+    whole = b"".join(files.values())
+    (out / "image.patch").write_bytes(make_patch(b"", whole))
+    print(f"{out}: {options.app} {name} for {board.board.model}, {len(files)} files, {len(whole)} bytes")
+    if options.key:
+        (out / "signature").write_bytes(signing.sign(options.key, encode_manifest(manifest)))
+        (out / "files" / "key.pub").write_bytes(signing.public_key(options.key))
+    if options.base:
+        patch = make_patch(*(_image_in(folder) for folder in (options.base, out)))
+        base = decode_manifest((options.base / "manifest.json").read_bytes()).version
+        (out / f"from-{base}.patch").write_bytes(patch)
+        percent = 100 * len(patch) / (out / "image.patch").stat().st_size
+        print(f"from-{base}.patch: {len(patch)} bytes, {percent:.1f} % of the whole")
+    _write_list(out)
+
+
+def _write_board_files(folder: Path, files: dict[str, bytes], manifest: Manifest) -> None:
+    """The folder as the root of a board's flash is to be."""
+    for path, data in files.items():
+        target = folder / _SLOT / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    (folder / _SLOT / "manifest.json").write_bytes(encode_manifest(manifest))
+    (folder / "slots.json").write_text(json.dumps({"good": _SLOT}))
+    for name in _BOOT:
+        (folder / name).write_bytes((images.ROOT / "firmware" / "boot" / name).read_bytes())
+
+
+def _image_in(folder: Path) -> bytes:
+    manifest = decode_manifest((folder / "manifest.json").read_bytes())
+    return b"".join((folder / "files" / _SLOT / path).read_bytes() for path, _ in manifest.files)
+
+
+def _write_list(out: Path) -> None:
+    """What mpremote does, a command a line, to be run in the folder `files`."""
+    root = out / "files"
+    paths = sorted(root.rglob("*"), key=lambda path: (path.is_file(), path))
+    lines = [
+        f"mpremote fs {'cp ' + name if path.is_file() else 'mkdir'} :{name}"
+        for path in paths
+        for name in [path.relative_to(root).as_posix()]
+    ]
+    (out / "flash.txt").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
