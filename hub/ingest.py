@@ -6,6 +6,7 @@ import fcntl
 import logging
 import secrets
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from hub.ingest_metrics import IngestMetrics
 from hub.intake import Answer, Intake
 from hub.store.writing import Writer
 from runtime.mqtt import Broker, Message, MqttError, Session, keep_session
+from runtime.tasks import finished_in_thread
 from runtime.tls import client_tls
 
 logger = logging.getLogger(__name__)
@@ -26,6 +28,8 @@ _BATCH_BYTES = 16_000_000
 _CURSORS = 1000  # at a time
 _IDLE_S = 1.0
 _OPEN_AGAIN_S = 2.0
+_FAILED_S = 1.0
+_TIDY_S = 0.02  # after each batch, or a quarter of what it took: sealing keeps up with any load
 _TIDY_AGAIN_S = 10.0
 _BIRTHS = "g/+/birth"
 _STATUSES = "g/+/status"
@@ -72,14 +76,18 @@ class Ingest:
 
     async def _store(self) -> None:
         while True:
+            tidy_s = _TIDY_S
             if batch := await self._next_batch():
-                answer = await asyncio.to_thread(self._intake.take, batch)
+                answer = await finished_in_thread(self._intake.take, batch)
                 self._measure(len(batch), answer)
                 try:
                     await self._answer(answer.publish, births_wanted=answer.births_wanted)
                 except MqttError as error:
                     logger.info("cursors not published, the session has ended: %s", error)  # all are, at its next begin
-            await self._tidy()
+                if answer.failure:
+                    await asyncio.sleep(_FAILED_S)  # a disk that is full is not asked again at once
+                tidy_s = max(tidy_s, answer.transaction_s / 4)
+            await self._tidy(tidy_s)
 
     async def _next_batch(self) -> list[Message]:
         """What has come since the last one; nothing if it stays quiet."""
@@ -93,13 +101,13 @@ class Ingest:
             size += len(batch[-1].payload)
         return batch
 
-    async def _tidy(self) -> None:
-        """Between two batches, so that it never waits for the writer nor the writer for it."""
+    async def _tidy(self, seconds: float) -> None:
+        """Seal and expire for so long, between two batches: it never waits for the writer, nor the writer for it."""
         now = asyncio.get_running_loop().time()
         if now < self._tidy_from:
             return
         try:
-            await asyncio.to_thread(self._writer.tidy)
+            await finished_in_thread(self._tidy_until, time.perf_counter() + seconds)
         except (sqlite3.Error, SetupError) as error:
             logger.error("sealing or expiry failed, nothing is lost by it: %s", error)
             self._tidy_from = now + _TIDY_AGAIN_S
@@ -109,6 +117,10 @@ class Ingest:
             self.metrics.failed(answer.failure)
         else:
             self.metrics.stored(messages, transaction_s=answer.transaction_s, commit_s=answer.commit_s)
+
+    def _tidy_until(self, end: float) -> None:
+        while self._writer.tidy() and time.perf_counter() < end:
+            pass
 
     async def _answer(self, publish: dict[str, bytes], *, births_wanted: bool) -> None:
         session = self._session

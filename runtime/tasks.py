@@ -1,9 +1,10 @@
-"""A task of its own for what may leave marks on its task."""
+"""Tasks and threads whose end is waited for, however they are left."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import ParamSpec, TypeVar
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
@@ -23,3 +24,14 @@ async def in_own_task(work: Coroutine[object, object, _T], *, name: str) -> _T:
             task.exception()  # seen; being cancelled is what counts
         raise
     return task.result()
+
+
+async def finished_in_thread(call: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """As asyncio.to_thread, but a cancellation waits for the call's end: what it works on may be closed after that."""
+    task = asyncio.ensure_future(asyncio.to_thread(call, *args, **kwargs))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        task.exception()  # seen; being cancelled is what counts
+        raise

@@ -80,9 +80,9 @@ class Sealing:
             raise
         self._full.discard(shelf)
         self._counts.pop(shelf, None)
-        self._since.pop(shelf, None)
+        since = self._since.pop(shelf, last)
         if left:
-            self.added(shelf, left, last)
+            self.added(shelf, left, since)  # what is rare must not stay hot for ever beside what is not
 
     def _seal(self, shelf: int, least: int) -> tuple[int, int]:
         """The id of the last hot row, and how many readings stay hot."""

@@ -1,10 +1,11 @@
-"""Tasks of their own: results, errors and cancellation go through, and no mark is left on the caller's task."""
+"""Tasks and threads: results, errors and cancellation go through, and what was begun has ended by then."""
 
 import asyncio
+import threading
 
 import pytest
 
-from runtime.tasks import in_own_task
+from runtime.tasks import finished_in_thread, in_own_task
 
 
 async def fails_in_a_group():
@@ -44,3 +45,29 @@ async def test_cancelling_ends_the_work_and_is_not_lost():
     with pytest.raises(asyncio.CancelledError):
         await task
     assert ended.is_set()
+
+
+async def test_a_cancellation_waits_for_the_thread():
+    begun, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        may_end.wait(5)
+        ended.set()
+        raise ValueError("at the end")
+
+    task = asyncio.create_task(finished_in_thread(work))
+    await asyncio.to_thread(begun.wait, 5)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended.is_set()
+
+
+async def test_what_a_thread_returns_or_raises_comes_back():
+    assert await finished_in_thread(divmod, 7, 3) == (2, 1)
+    with pytest.raises(ZeroDivisionError):
+        await finished_in_thread(divmod, 7, 0)
