@@ -21,7 +21,7 @@ from typing import Any
 from edge.links.nmea_lines import NmeaLines
 from edge.links.serial_talk import talk_of
 from hardware.catalogue import DeviceModel, catalogue
-from protocols import bthome, cbor, command, cursor, gatt, nmea, pack, refusal, senml, status, topics
+from protocols import bthome, cbor, command, cursor, gatt, nmea, pack, refusal, senml, status, tally, topics
 from protocols.errors import ProtocolError
 from protocols.frames import FrameReader, with_check
 from protocols.gatt import racp
@@ -157,7 +157,14 @@ def _frames(data: bytes) -> None:
 
 def _messages(data: bytes) -> None:
     """What comes by MQTT."""
-    for decode in (command.decode_request, command.decode_result, cursor.decode, refusal.decode, status.decode):
+    for decode in (
+        command.decode_request,
+        command.decode_result,
+        cursor.decode,
+        refusal.decode,
+        status.decode,
+        tally.decode,
+    ):
         _tried(partial(decode, data))
     _tried(lambda: topics.parse(data.decode("utf-8", "replace")))
     _tried(lambda: _sound(senml.decode_pack(data, "it").readings))

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -50,6 +50,7 @@ class Outbox:
             commit_ms=commit_ms,
         )
         self.tally = self._state.tally
+        self.tally.remember(file.former_tallies(), over=file.tallies_over)
         self.senders = self._state.senders
         self.holdings = self._state.holdings
         # alias -> (thing, metric, unit) of every stream that held packs may speak of, also of devices since removed
@@ -145,6 +146,11 @@ class Outbox:
     def incarnation(self) -> int:
         """The number of this outbox's file: aliases belong to it."""
         return self._file.incarnation
+
+    def recall(self, epoch: int, lanes: Mapping[str, Mapping[str, tuple[int, int]]]) -> None:
+        """The hub's tallies of an epoch before this one, where those on disk may lack what was sent at last."""
+        if self.tally.recall(epoch, lanes):
+            self._commit_within(self._commit_ms)
 
     def append(self, lane: str, body: Body, content: Content, origins: Sequence[Origin] = ()) -> None:
         """Take custody of a pack; it becomes durable with the next group, an urgent one at once."""

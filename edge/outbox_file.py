@@ -151,6 +151,18 @@ class OutboxFile:
                 totals[thing] = (before[0] + read, before[1] + suppressed)
         return totals
 
+    def former_tallies(self) -> dict[tuple[str, int, str], tuple[int, int]]:
+        """(read, suppressed) by lane, epoch and thing of the epochs that have not been added up."""
+        with self._damage_told():
+            rows = outbox_tables.rows_of(self._connection, "tally")
+        return {(lane, epoch, thing): (read, suppressed) for lane, epoch, thing, read, suppressed in rows if epoch}
+
+    @property
+    def tallies_over(self) -> int:
+        """Up to this epoch they have been added up."""
+        with self._damage_told():
+            return outbox_tables.folded(self._connection)
+
     def cursors(self) -> dict[tuple[str, str], dict[int, int]]:
         """Per (sender, lane) of the devices: the highest seq taken over of each epoch."""
         found: dict[tuple[str, str], dict[int, int]] = {}
@@ -259,10 +271,11 @@ class OutboxFile:
 
     def _over(self) -> int:
         """The newest epoch of which nothing is held any more, nor can come: two more have begun since, and two batches
-        were written. At the start all those of which nothing is held."""
+        were written. At the start all those of which nothing is held but the last one that was counted: if we were
+        killed in it, the hub knows more of it than we do, and will say so."""
         pairs = zip(self._given, self._given[2:], strict=False)
         over = [epoch for (epoch, _), (_, writes) in pairs if self._writes >= writes + 2]
-        newest = max(over, default=0) if self._given else custody.MAX_EPOCH
+        newest = max(over, default=0) if self._given else outbox_tables.newest_tally(self._connection) - 1
         return min([newest, *(epoch - 1 for epoch in outbox_tables.oldest_epochs(self._connection))])
 
     def _count(self, what: str) -> None:

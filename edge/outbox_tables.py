@@ -155,6 +155,17 @@ def oldest_epochs(connection: sqlite3.Connection) -> list[int]:
     return [epoch for epoch in found if epoch is not None]
 
 
+def newest_tally(connection: sqlite3.Connection) -> int:
+    """The newest epoch that was counted, FOLDED if there is none."""
+    return int(connection.execute("SELECT coalesce(max(epoch), 0) FROM tally").fetchone()[0])
+
+
+def folded(connection: sqlite3.Connection) -> int:
+    """Up to which epoch the tallies have been added up."""
+    query = "SELECT coalesce(max(released), 0) FROM mark WHERE epoch = ?"
+    return int(connection.execute(query, (FOLDED,)).fetchone()[0])
+
+
 def fold(connection: sqlite3.Connection, upto: int) -> None:
     """Add up the tallies of the epochs up to this one, which are over, and forget their marks: else there would be more
     rows with each of them. The mark of FOLDED tells how far this went."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
+from protocols.custody import COUNTER_BITS, NONCE_BITS, incarnation_of
+
 Counts = tuple[int, int]  # read, suppressed
 
 
@@ -13,10 +15,35 @@ class Tally:
 
     def __init__(self, totals: Mapping[str, Counts], epoch: int):
         self._before = dict(totals)  # of all former epochs, by thing
+        self._former: dict[tuple[str, int, str], Counts] = {}
+        self._first = epoch
+        self._recall_from = epoch
         self._now: dict[tuple[str, str], Counts] = {}  # by lane and thing
         self._dirty: set[tuple[str, str]] = set()
         self._epoch = epoch
         self._unwritten: dict[tuple[str, int, str], Counts] = {}
+
+    def remember(self, former: Mapping[tuple[str, int, str], Counts], *, over: int) -> None:
+        """What the totals hold of each epoch before this one, and up to which one no more can be found."""
+        self._former = dict(former)
+        self._recall_from = max(over + 1, incarnation_of(self._first) << COUNTER_BITS + NONCE_BITS)
+
+    def recall(self, epoch: int, lanes: Mapping[str, Mapping[str, Counts]]) -> bool:
+        """What the far side knows of an epoch before our start: more than we do, if we were killed before it was
+        written. Returns whether it was so."""
+        if not self._recall_from <= epoch < self._first:
+            return False
+        more = False
+        for lane, tallies in lanes.items():
+            for thing, (read, suppressed) in tallies.items():
+                known = self._former.get((lane, epoch, thing), (0, 0))
+                best = max(known[0], read), max(known[1], suppressed)
+                if best != known:
+                    more = True
+                    self._former[lane, epoch, thing] = self._unwritten[lane, epoch, thing] = best
+                    gained = best[0] - known[0], best[1] - known[1]
+                    self._before[thing] = _sum(self._before.get(thing, (0, 0)), gained)
+        return more
 
     def packed(self, lane: str, thing: str, count: int) -> None:
         """So many readings went into a pack."""

@@ -16,6 +16,8 @@ from hub.errors import SetupError, StoreError
 from hub.ingest_metrics import IngestMetrics
 from hub.intake import Answer, Intake
 from hub.store.writing import Writer
+from protocols import tally, topics
+from protocols.deflated import deflate_large
 from runtime.mqtt import Broker, Message, MqttError, Session, keep_session
 from runtime.tasks import finished_in_thread
 from runtime.tls import client_tls
@@ -78,7 +80,7 @@ class Ingest:
         while True:
             tidy_s = _TIDY_S
             if batch := await self._next_batch():
-                answer = await finished_in_thread(self._intake.take, batch)
+                answer = await finished_in_thread(self._take, batch)
                 self._measure(len(batch), answer)
                 try:
                     await self._answer(answer.publish, births_wanted=answer.births_wanted)
@@ -88,6 +90,13 @@ class Ingest:
                     await asyncio.sleep(_FAILED_S)  # a disk that is full is not asked again at once
                 tidy_s = max(tidy_s, answer.transaction_s / 4)
             await self._tidy(tidy_s)
+
+    def _take(self, batch: list[Message]) -> Answer:
+        answer = self._intake.take(batch)
+        for gateway, incarnation in answer.begun.items():
+            if known := self._writer.newest_tallies(gateway, incarnation):
+                answer.publish[topics.tally(topics.GATEWAY, gateway)] = deflate_large(tally.encode(*known))
+        return answer
 
     async def _next_batch(self) -> list[Message]:
         """What has come since the last one; nothing if it stays quiet."""

@@ -43,11 +43,12 @@ class Store(Protocol):
 class Answer:
     """What follows from a batch: messages to publish, retained; whether births must be asked for again.
 
-    failure: why it could not be stored, empty if it was. transaction_s: from its begin to its commit; commit_s: of that
-    the writing.
+    begun: the incarnations of gateways whose programs have begun anew, by gateway. failure: why it could not be stored,
+    empty if it was. transaction_s: from its begin to its commit; commit_s: of that the writing.
     """
 
     publish: dict[str, bytes] = field(default_factory=dict)
+    begun: dict[str, int] = field(default_factory=dict)
     births_wanted: bool = False
     failure: str = ""
     transaction_s: float = 0.0
@@ -62,6 +63,7 @@ class Intake:
         self._session = session
         self._receivers: dict[tuple[str, str], Receiver] = {}
         self._identities = Identities()
+        self._instances: dict[str, str] = {}
         self._births: dict[str, bytes] = {}  # the last one taken, so that a repeated one costs nothing
         for sender, stored in writer.cursors().items():
             self._receiver(sender).restore(stored)
@@ -87,6 +89,8 @@ class Intake:
             logger.error("commit of %d messages failed: %s", len(batch), error)
             for receiver in self._receivers.values():
                 receiver.rolled_back()
+            for gateway in answer.begun:
+                del self._instances[gateway]
             return Answer(births_wanted=True, failure=str(error))
         answer.transaction_s = time.perf_counter() - begun
         answer.commit_s = time.perf_counter() - taken_at
@@ -129,6 +133,9 @@ class Intake:
         birth = births.parse(gateway, message.payload)
         if isinstance(birth, births.Birth):
             self._writer.write_birth(birth)
+            if self._instances.get(gateway) != birth.instance:
+                self._instances[gateway] = birth.instance
+                answer.begun[gateway] = birth.incarnation
             self._identify(gateway, birth.instance, answer, retained=message.retained)
         else:
             self._writer.write_death(gateway)

@@ -41,7 +41,9 @@ def users(data: Path) -> list[User]:
     with locked_json(data / FILE) as serials:
         gateways = [_gateway(name, serial) for name, serial in sorted(serials.items())]
     hub = User(
-        subject(HUB), ["g/+/cursor/+", "g/+/cmd", "g/+/refused"], ["g/+/birth", "g/+/status", "g/+/up/+", "g/+/result"]
+        subject(HUB),
+        publish=["g/+/cursor/+", "g/+/cmd", "g/+/refused", "g/+/tally"],
+        subscribe=["g/+/birth", "g/+/status", "g/+/up/+", "g/+/result"],
     )
     return [hub, *gateways]
 
@@ -62,5 +64,5 @@ def _gateway(name: str, serial: str) -> User:
     return User(
         subject(name, serial),
         publish=[f"{mine}/birth", f"{mine}/status", f"{mine}/up/+", f"{mine}/result"],
-        subscribe=[f"{mine}/cursor/+", f"{mine}/cmd", f"{mine}/refused"],
+        subscribe=[f"{mine}/cursor/+", f"{mine}/cmd", f"{mine}/refused", f"{mine}/tally"],
     )

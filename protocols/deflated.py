@@ -5,6 +5,7 @@ import zlib
 from .errors import DecodeError
 
 _LEVEL = 6
+_PLAIN_BYTES = 1024
 
 
 def deflate(data: bytes) -> bytes:
@@ -26,6 +27,11 @@ def inflate(data: bytes, *, max_bytes: int = 4_000_000) -> bytes:
     if inflater.unused_data:
         raise DecodeError("deflated data", "is followed by other data")
     return inflated
+
+
+def deflate_large(data: bytes, *, above: int = _PLAIN_BYTES) -> bytes:
+    """The JSON of a message, deflated if it is large; `inflate_json` is the inverse."""
+    return deflate(data) if len(data) > above else data
 
 
 def inflate_json(data: bytes, *, max_bytes: int) -> bytes:

@@ -9,7 +9,7 @@ from collections import namedtuple
 
 from .custody import MAX_EPOCH
 from .errors import DecodeError
-from .topics import LANES, is_id
+from .tally import decode_tallies, json_object, lanes_of, number, numbers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,9 +53,7 @@ else:
 
 MAX_BYTES = 800_000
 MAX_PAST = 1440  # a day by the minute
-_MAX_THINGS = 2000
 _MAX_REASON = 300
-_MAX_NUMBER = 1 << 53
 
 
 def encode(status: "Status") -> bytes:
@@ -82,22 +80,15 @@ def encode(status: "Status") -> bytes:
 
 def decode(data: bytes) -> "Status":
     """The status in a message. Raises DecodeError."""
-    if len(data) > MAX_BYTES:
-        raise DecodeError("status", f"{len(data)} bytes are too many")
-    try:
-        message = json.loads(data)
-    except (ValueError, RuntimeError):  # RuntimeError: nested too deep
-        raise DecodeError("status", "is not JSON") from None
-    if not isinstance(message, dict):
-        raise DecodeError("status", "is not a JSON object")
+    message = json_object("status", data, MAX_BYTES)
     failure = message.get("failure")
     if not isinstance(failure, str):
         raise DecodeError("status", "failure is no text")
-    held, most = _numbers("bytes", message.get("bytes"), 2)
+    held, most = numbers("status", "bytes", message.get("bytes"), 2)
     return Status(
         _number("time_ms", message.get("time_ms")),
-        _number("epoch", message.get("epoch"), MAX_EPOCH),
-        _lanes(message.get("lanes")),
+        number("status", "epoch", message.get("epoch"), MAX_EPOCH),
+        {name: _lane(name, lane) for name, lane in lanes_of("status", message).items()},
         _number("lost", message.get("lost")),
         held,
         most,
@@ -106,33 +97,14 @@ def decode(data: bytes) -> "Status":
     )
 
 
-def _tallies(table: object) -> "dict[str, tuple[int, int]]":
-    if not isinstance(table, dict) or len(table) > _MAX_THINGS:
-        raise DecodeError("status", "tallies are not a table of at most " + str(_MAX_THINGS) + " things")
-    found = {}
-    for thing, tally in table.items():
-        if not is_id(thing):
-            raise DecodeError("status", repr(thing[:80]) + " is no id of a thing")
-        read, suppressed = _numbers("the tally of " + thing, tally, 2)
-        if suppressed > read:
-            raise DecodeError("status", thing + " has suppressed more than it read")
-        found[thing] = (read, suppressed)
-    return found
-
-
-def _lanes(table: object) -> "dict[str, Lane]":
-    if not isinstance(table, dict) or set(table) != set(LANES):
-        raise DecodeError("status", "lanes are not " + " and ".join(LANES))
-    found = {}
-    for name, lane in table.items():
-        if not isinstance(lane, dict):
-            raise DecodeError("status", name + " is not a JSON object")
-        found[name] = Lane(
-            _tallies(lane.get("tallies")),
-            _number(name + " readings", lane.get("readings")),
-            _time("the oldest of " + name, lane.get("oldest_ms")),
-        )
-    return found
+def _lane(name: str, lane: object) -> "Lane":
+    if not isinstance(lane, dict):
+        raise DecodeError("status", name + " is not a JSON object")
+    return Lane(
+        decode_tallies("status", lane.get("tallies")),
+        _number(name + " readings", lane.get("readings")),
+        _time("the oldest of " + name, lane.get("oldest_ms")),
+    )
 
 
 def _past(rows: object) -> "list[Sample]":
@@ -156,13 +128,5 @@ def _time(name: str, value: object) -> "int | None":
     return None if value is None else _number(name, value)
 
 
-def _numbers(name: str, values: object, count: int) -> "list[int]":
-    if not isinstance(values, list) or len(values) != count:
-        raise DecodeError("status", name + " is not a list of " + str(count))
-    return [_number(name, value) for value in values]
-
-
-def _number(name: str, value: object, limit: int = _MAX_NUMBER) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < limit:
-        raise DecodeError("status", name + " is missing or out of range")
-    return value
+def _number(name: str, value: object) -> int:
+    return number("status", name, value)

@@ -27,7 +27,14 @@ LANES = (URGENT, BULK)
 
 _ID_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 _KINDS_WITH_LANE = ("up", "cursor")
-_KINDS = ("birth", "status", "cmd", "result", "refused") + _KINDS_WITH_LANE  # MicroPython cannot unpack into a tuple
+_KINDS = (
+    "birth",
+    "status",
+    "cmd",
+    "result",
+    "refused",
+    "tally",
+) + _KINDS_WITH_LANE  # MicroPython cannot unpack into a tuple
 
 
 def is_id(text: str) -> bool:
@@ -68,6 +75,11 @@ def result(prefix: str, sender: str) -> str:
 def refused(prefix: str, sender: str) -> str:
     """Where the hub says which gateways of this identity it refuses (retained)."""
     return f"{prefix}/{sender}/refused"
+
+
+def tally(prefix: str, sender: str) -> str:
+    """Where the hub gives back to a gateway what it knows of the epoch before (retained)."""
+    return f"{prefix}/{sender}/tally"
 
 
 def parse(topic: str) -> "Topic":

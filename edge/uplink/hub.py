@@ -17,10 +17,10 @@ from edge.uplink.base import UplinkState
 from edge.uplink.report import Report
 from edge.uplink.send_order import SendOrder
 from hardware.catalogue import Name
-from protocols import cursor, refusal, topics
+from protocols import cursor, refusal, tally, topics
 from protocols.command import Request, Result, decode_request, encode_result
 from protocols.custody import Header
-from protocols.deflated import deflate
+from protocols.deflated import deflate_large, inflate_json
 from protocols.errors import ProtocolError
 from protocols.pack import encode_header
 from protocols.topics import GATEWAY
@@ -86,6 +86,7 @@ class HubUplink:
         await session.subscribe(f"{GATEWAY}/{self._gateway}/cursor/+")
         await session.subscribe(topics.command(GATEWAY, self._gateway))
         await session.subscribe(topics.refused(GATEWAY, self._gateway))
+        await session.subscribe(topics.tally(GATEWAY, self._gateway))
         await self._send_birth(session)
         await self._outbox.line_up(after_outage=self.state.sessions > 0)
         self.state.went_up()
@@ -105,8 +106,7 @@ class HubUplink:
     async def _send_birth(self, session: Session) -> None:
         self._pipeline.announced.clear()
         payload = json.dumps(self._birth(), ensure_ascii=False).encode()
-        if len(payload) > _PLAIN_BIRTH_BYTES:
-            payload = deflate(payload)
+        payload = deflate_large(payload, above=_PLAIN_BIRTH_BYTES)
         await session.publish(topics.birth(GATEWAY, self._gateway), payload, qos=1, retain=True)
 
     def _birth(self) -> dict[str, object]:
@@ -160,6 +160,8 @@ class HubUplink:
                     tasks.create_task(self._carry_out(request), name=f"uplink: command {request.key}")
                 elif topic.kind == "refused":
                     self._check_refused(refusal.decode(message.payload))
+                elif topic.kind == "tally":
+                    self._outbox.recall(*tally.decode(inflate_json(message.payload, max_bytes=tally.MAX_BYTES)))
                 else:
                     hub_session, stored = cursor.decode(message.payload)
                     self._report.heard(hub_session)

@@ -5,7 +5,7 @@ import contextlib
 
 from edge.backlog import Backlog
 from protocols import topics
-from protocols.deflated import deflate
+from protocols.deflated import deflate_large
 from protocols.status import Status, encode
 from protocols.topics import GATEWAY
 from runtime.mqtt import Session
@@ -13,7 +13,6 @@ from runtime.mqtt import Session
 _LOOK_S = 5.0  # no two reports are closer, but for the first ones of a session
 _IDLE_MS = 60_000
 _WAITS_MS = 3_000  # a reading that is older is not just under way
-_PLAIN_BYTES = 1024
 
 
 class Report:
@@ -40,7 +39,7 @@ class Report:
             self._anew.clear()
             status = await self._backlog.status(past=past)
             if told is None or past or worth_telling(status, told):
-                await session.publish(self._topic, _packed(encode(status)), retain=True)
+                await session.publish(self._topic, deflate_large(encode(status)), retain=True)
                 told = status
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_S):
@@ -57,7 +56,3 @@ def worth_telling(status: Status, told: Status) -> bool:
 def _waits(status: Status) -> bool:
     times = [lane.oldest_ms for lane in status.lanes.values() if lane.oldest_ms is not None]
     return any(status.time_ms - time > _WAITS_MS for time in times)
-
-
-def _packed(payload: bytes) -> bytes:
-    return payload if len(payload) <= _PLAIN_BYTES else deflate(payload)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from protocols.custody import COUNTER_BITS, NONCE_BITS, incarnation_of
 from protocols.pack import Body
 from protocols.status import Sample, Status, decode, encode
+from protocols.topics import LANES
 
 Numbering = tuple[str, str, int]  # a pack's gateway, lane and epoch
 Loss = tuple[int, int, int]  # readings, from ms, to ms
@@ -183,6 +184,27 @@ def _write_told(db: sqlite3.Connection, gateway: str, status: Status) -> None:
         if status.epoch >= (newest or 0):
             rows = [(gateway, name, status.epoch, thing, *tally) for thing, tally in lane.tallies.items()]
             db.executemany(_TOLD, rows)
+
+
+def newest_tallies(
+    db: sqlite3.Connection, gateway: str, incarnation: int
+) -> tuple[int, dict[str, dict[str, tuple[int, int]]]] | None:
+    """The newest epoch that is known of this incarnation of a gateway's storage, and its tallies by lane and thing."""
+    begin, end = (each << COUNTER_BITS + NONCE_BITS for each in (incarnation, incarnation + 1))
+    query = "SELECT max(epoch) FROM tally WHERE gateway = ? AND lane = ? AND epoch BETWEEN ? AND ?"
+    newest = [db.execute(query, (gateway, lane, begin, end)).fetchone()[0] for lane in LANES]
+    epoch = max((each for each in newest if each), default=None)
+    if epoch is None:
+        return None
+    found: dict[str, dict[str, tuple[int, int]]] = {lane: {} for lane in LANES}
+    query = (
+        "SELECT lane, thing, max(read, told_read) AS read, max(suppressed, told_suppressed) AS suppressed FROM tally"
+        " WHERE gateway = ? AND lane = ? AND epoch = ?"
+    )
+    for lane in LANES:
+        for row in db.execute(query, (gateway, lane, epoch)):
+            found[lane][row["thing"]] = row["read"], row["suppressed"]
+    return epoch, found
 
 
 def accounts(db: sqlite3.Connection) -> list[Account]:

@@ -143,6 +143,12 @@ class Writer:
         """Take over what a gateway says that it holds; retained: it was said before we listened."""
         self._statuses.append((gateway, status, retained))
 
+    def newest_tallies(
+        self, gateway: str, incarnation: int
+    ) -> tuple[int, dict[str, dict[str, tuple[int, int]]]] | None:
+        """See hub.store.accounts; to be asked between transactions."""
+        return accounts.newest_tallies(self._db, gateway, incarnation)
+
     def check_pack(self, gateway: str, header: Header, body: Body) -> None:
         """Raises UnknownAliasError if the pack speaks of an alias that no birth has announced."""
         incarnation = incarnation_of(header.epoch)

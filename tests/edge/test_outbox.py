@@ -276,3 +276,59 @@ async def test_while_the_disk_fails_every_pack_can_be_sent(tmp_path):
         assert [header.seq for header in headers] == list(range(1, 65))
         assert {inflate(body or b"") for body in bodies} == {encode_body(BODY)}
         db.execute("DROP TRIGGER full")
+
+
+async def killed_after_sending(path, count):
+    """A gateway that sends packs of one reading each and dies before any of them is on disk. Its epoch."""
+    file = OutboxFile(path, max_bytes=1 << 20)
+    outbox = Outbox(file)
+    for _ in range(count):
+        outbox.tally.packed("bulk", "meter", 1)
+        outbox.append("bulk", BODY, CONTENT)
+    file.close()
+    return outbox.epoch
+
+
+async def test_what_was_sent_before_a_sudden_end_is_counted_once_the_hub_has_told(tmp_path):
+    path = tmp_path / "o.db"
+    epoch = await killed_after_sending(path, 7)
+    told = {"urgent": {}, "bulk": {"meter": (7, 0)}}
+    for _ in range(2):  # also when it ends in order after that, and hears so again
+        async with running(path, commit_ms=10) as outbox:
+            outbox.recall(epoch, told)
+            outbox.recall(epoch, told)
+            outbox.recall(epoch, {"urgent": {}, "bulk": {"meter": (5, 0)}})  # said before it
+            assert outbox.tally.totals() == {"meter": (7, 0)}
+    file = OutboxFile(path, max_bytes=1 << 20)
+    assert file.tallies() == {"meter": (7, 0)}
+    file.close()
+
+
+async def test_what_the_hub_tells_of_other_epochs_changes_nothing(tmp_path):
+    path = tmp_path / "o.db"
+    async with running(path, commit_ms=10) as outbox:
+        outbox.tally.packed("bulk", "meter", 1)
+        outbox.append("bulk", BODY, CONTENT)
+        first = outbox.epoch
+    async with running(path, commit_ms=10) as outbox:
+        outbox.release("bulk", first, 1)
+        await until(lambda: not outbox.buffered())
+        outbox.tally.packed("bulk", "meter", 1)
+        outbox.append("bulk", BODY, CONTENT)
+        second = outbox.epoch
+    async with running(path, commit_ms=10) as outbox:
+        assert not on_disk(outbox, f"SELECT * FROM tally WHERE epoch = {first}")  # added up long since
+        for epoch in (first, outbox.epoch, outbox.epoch + 1, (second >> 38) - 1 << 38):
+            outbox.recall(epoch, {"urgent": {}, "bulk": {"meter": (99, 0)}})
+        assert outbox.tally.totals() == {"meter": (2, 0)}
+
+
+async def test_several_sudden_ends_are_all_counted(tmp_path):
+    path = tmp_path / "o.db"
+    total = 0
+    for count in (3, 4, 5):
+        epoch = await killed_after_sending(path, count)
+        total += count
+        async with running(path, commit_ms=10) as outbox:
+            outbox.recall(epoch, {"urgent": {}, "bulk": {"meter": (count, 0)}})
+            assert outbox.tally.totals() == {"meter": (total, 0)}

@@ -184,6 +184,21 @@ def test_the_backlog_of_two_days_ago_is_let_go(intake: Intake, querying: Queryin
     assert [one.readings for one in querying.backlog(ID, 0, clock.now_ms + 1, 60_000)] == [0]
 
 
+def test_a_gateway_is_given_back_what_is_known_of_its_newest_epoch(intake: Intake, data: Path, clock: Clock) -> None:
+    later = epoch_number(INCARNATION, 2, 0)
+    intake.take([packed(1, readings(3, read=5, suppressed=2)), told(read=9, suppressed=6)])
+    intake.take(
+        [Message(f"g/{ID}/up/urgent", message(Header(later, 1, 1, EPOCH, False, 1), readings(2, read=2)), False)]
+    )
+    writer = Writer(data, clock=clock)
+    assert writer.newest_tallies(ID, INCARNATION) == (later, {"urgent": {THING: (2, 0)}, "bulk": {}})
+    intake.take([told(read=4, suppressed=1, epoch=later)])
+    assert writer.newest_tallies(ID, INCARNATION) == (later, {"urgent": {THING: (2, 0)}, "bulk": {THING: (4, 1)}})
+    assert writer.newest_tallies(ID, INCARNATION + 1) is None
+    assert writer.newest_tallies("nobody", INCARNATION) is None
+    writer.close()
+
+
 def test_old_epochs_are_added_up_and_the_account_stays_the_same(intake: Intake, querying: Querying, data: Path) -> None:
     """Each loss of the line begins an epoch; a status of an old one that was held up brings it not back."""
     epochs = [epoch_number(INCARNATION, count, 0) for count in range(1, 31)]

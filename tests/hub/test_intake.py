@@ -249,3 +249,15 @@ def test_the_second_gateway_of_one_identity_is_refused_and_counted(intake: Intak
     assert refusal.decode(answer.publish[f"g/{ID}/refused"]) == ["other"]
     assert querying.counters()["instances_refused"] == 1
     assert f"g/{ID}/refused" not in intake.all_cursors()
+
+
+def test_a_gateway_whose_program_begins_anew_is_known_as_such(intake: Intake, writer: Writer) -> None:
+    def born(instance: str, **states: str) -> Message:
+        return Message(f"g/{ID}/birth", birth(instance=instance, states=states), False)
+
+    assert intake.take([born("one")]).begun == {ID: INCARNATION}
+    assert intake.take([born("one", **{"cuff-1": "offline"})]).begun == {}
+    writer._db.execute("PRAGMA query_only = on")
+    assert intake.take([born("two")]).failure
+    writer._db.execute("PRAGMA query_only = off")
+    assert intake.take([born("two")]).begun == {ID: INCARNATION}  # it is told though the first try failed

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocols import tally
 from protocols.custody import MAX_EPOCH
 from protocols.errors import DecodeError
 from protocols.status import MAX_BYTES, MAX_PAST, Lane, Sample, Status, decode, encode
@@ -26,6 +27,11 @@ statuses = st.builds(
     failure=st.text(max_size=300),
     past=st.lists(st.builds(Sample, numbers, numbers, st.none() | numbers), max_size=5),
 )
+
+
+@given(st.integers(0, MAX_EPOCH - 1), st.fixed_dictionaries(dict.fromkeys(LANES, st.dictionaries(ids, tallies))))
+def test_tallies_there_and_back(epoch: int, lanes: dict[str, dict[str, tuple[int, int]]]) -> None:
+    assert tally.decode(tally.encode(epoch, lanes)) == (epoch, lanes)
 
 
 @given(statuses)

@@ -20,7 +20,22 @@ import os
 import sys
 from collections import namedtuple
 
-from protocols import alarm, bthome, cbor, cursor, gatt, ieee11073, lms, modbus, nmea, pack, refusal, senml, status
+from protocols import (
+    alarm,
+    bthome,
+    cbor,
+    cursor,
+    gatt,
+    ieee11073,
+    lms,
+    modbus,
+    nmea,
+    pack,
+    refusal,
+    senml,
+    status,
+    tally,
+)
 from protocols.custody import Header, Receiver, Sender
 from protocols.errors import ChecksumError, DecodeError, ProtocolError
 from protocols.gatt import cgm, units
@@ -204,6 +219,7 @@ CODECS = {
     "cursor": Codec(_cursor_decode, None, 1),
     "refusal": Codec(lambda text, args: refusal.decode(text.encode()), None, 1),
     "status": Codec(lambda text, args: status.decode(text.encode()), None, 1),
+    "tally": Codec(lambda text, args: tally.decode(text.encode()), None, 1),
     "status.encode": Codec(_status_encode, None, 0),
     "custody.sender": Codec(_sender, None, 0),
     "custody.receiver": Codec(_receiver, None, 0),
