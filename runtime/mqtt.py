@@ -6,7 +6,7 @@ import logging
 import math
 import random
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
@@ -106,8 +106,9 @@ class Session:
         """What comes in on all subscriptions."""
         try:
             async for message in self._client.messages:
-                payload = message.payload if isinstance(message.payload, bytes) else bytes(message.payload or b"")
-                yield Message(str(message.topic), payload, message.retain)
+                yield _taken(message)
+                for waiting in self._client.waiting():
+                    yield _taken(waiting)
         except aiomqtt.MqttError as error:
             raise MqttError(str(error)) from error
 
@@ -207,7 +208,17 @@ def _size(message: aiomqtt.Message) -> int:
     return len(message.payload) if isinstance(message.payload, bytes) else 0
 
 
+def _taken(message: aiomqtt.Message) -> Message:
+    payload = message.payload if isinstance(message.payload, bytes) else bytes(message.payload or b"")
+    return Message(str(message.topic), payload, message.retain)
+
+
 class _Client(aiomqtt.Client):
+    def waiting(self) -> Iterator[aiomqtt.Message]:
+        """What has come already: to wait for each message anew costs more than all else that is done with it."""
+        for _ in range(self._queue.qsize()):
+            yield self._queue.get_nowait()
+
     def post(self, topic: str, payload: bytes, *, retain: bool) -> None:
         """Hand a message with QoS 0 to paho without waiting until it has left. Raises aiomqtt.MqttError."""
         info = self._client.publish(topic, payload, 0, retain)
