@@ -48,12 +48,18 @@ class _Counted:
         return getattr(self._pipeline, name)
 
     def take(
-        self, thing: str, readings: Sequence[Reading], *, lane: str = "bulk", origin: Origin | None = None
+        self,
+        thing: str,
+        readings: Sequence[Reading],
+        *,
+        lane: str = "bulk",
+        origin: Origin | None = None,
+        backfill: bool = False,
     ) -> None:
         """Count, and pass on."""
         self.glucose.update(each.time_ms for each in readings if each.metric == "glucose")
         self._more.set()
-        self._pipeline.take(thing, readings, lane=lane, origin=origin)
+        self._pipeline.take(thing, readings, lane=lane, origin=origin, backfill=backfill)
 
     async def until(self, records: int) -> None:
         """Wait for so many records."""

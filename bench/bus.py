@@ -71,7 +71,13 @@ class _Times:
         return _Channel(self.heard.setdefault(thing, []), metrics)
 
     def take(
-        self, thing: str, readings: Sequence[Reading], *, lane: str = "bulk", origin: Origin | None = None
+        self,
+        thing: str,
+        readings: Sequence[Reading],
+        *,
+        lane: str = "bulk",
+        origin: Origin | None = None,
+        backfill: bool = False,
     ) -> None: ...
 
     def lose(self, thing: str, count: int, origin: Origin, *, lane: str = "bulk") -> None: ...

@@ -58,10 +58,24 @@ class Channel:
         self._sent_ms = np.zeros(count, dtype=np.int64)
         self._oldest_ms = self._newest_ms = 0  # of _sent_ms
         self._all_steps = _steps(self.aliases)
+        self._wanted: Sequence[int] = ()
+        self._heard: Callable[[list[Reading]], None] = lambda _: None
+
+    def listen(self, wanted: Sequence[int], heard: Callable[[list[Reading]], None]) -> None:
+        """Have those of these places be heard as readings, before the deadband."""
+        self._wanted, self._heard = wanted, heard
 
     def take(self, values: "NDArray[Any]", time_ms: int, good: "NDArray[np.bool_] | None" = None) -> None:
         """Take one value of each metric, all of one time; where `good` is False there is none."""
         self._last = (values, time_ms, good)
+        self._keep(values, time_ms, good)
+        if self._wanted:
+            self._heard(
+                [self._reading(index, values, time_ms) for index in self._wanted if good is None or good[index]]
+            )
+
+    def _keep(self, values: "NDArray[Any]", time_ms: int, good: "NDArray[np.bool_] | None") -> None:
+        """Give on what the deadbands let pass."""
         passing = self._passing(values, time_ms, good)
         read = len(values) if good is None else int(np.count_nonzero(good))
         if passing is None:
@@ -89,9 +103,12 @@ class Channel:
         if self._last is None:
             return
         values, time_ms, good = self._last
-        for index, (metric, unit) in enumerate(zip(self.metrics, self.units, strict=True)):
+        for index in range(len(self.metrics)):
             if good is None or good[index]:
-                yield Reading(metric, values[index].item(), unit, GOOD, time_ms)
+                yield self._reading(index, values, time_ms)
+
+    def _reading(self, index: int, values: "NDArray[Any]", time_ms: int) -> Reading:
+        return Reading(self.metrics[index], values[index].item(), self.units[index], GOOD, time_ms)
 
     def _passing(
         self, values: "NDArray[Any]", time_ms: int, good: "NDArray[np.bool_] | None"

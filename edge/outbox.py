@@ -158,6 +158,11 @@ class Outbox:
             self.due.set()
         self._changed.set()
 
+    def keep(self, key: str, value: str | None) -> None:
+        """Have this remembered, in one transaction with the packs appended so far; None: forgotten."""
+        self._state.keep(key, value)
+        self.commit_in_turn()
+
     async def cursor(self, lane: str, session: str, stored: dict[int, int]) -> None:
         """The hub's cursor: what it has is let go, and where it was away what comes now goes before what piled up."""
         if self._state.cursor(lane, session, stored, monotonic_ms()):
@@ -231,6 +236,7 @@ class Outbox:
             freed = await self._on_disk(self._file.write, batch)
         except sqlite3.Error as error:
             self._state.failed(batch)
+            self.due.set()
             self._report_failure(str(error))
             if not await self._make_room():
                 await asyncio.sleep(_RETRY_S)

@@ -171,6 +171,10 @@ class OutboxFile:
                 found.setdefault((sender, lane), {})[epoch] = seq
         return found
 
+    def kept(self) -> dict[str, str]:
+        """What other parts remember."""
+        return {key: value for key, (_, value) in self._kept.items() if value}
+
     def write(self, batch: Batch) -> list[tuple[str, Content]]:
         """Commit the batch in one transaction. Returns what its releases let go: lane and content of each pack."""
         freed: list[tuple[str, Content]] = []
@@ -232,6 +236,10 @@ class OutboxFile:
         for table in ("stream", "tally"):
             outbox_tables.rows_of(self._connection, table)
         outbox_tables.cursors(self._connection)
+        self._kept = {
+            str(key): (int(version), str(value))
+            for key, version, value in outbox_tables.rows_of(self._connection, "kept")
+        }
         self._taken_stock()
         self.bytes_held = used_pages(self._connection) * PAGE_BYTES
 
@@ -250,6 +258,9 @@ class OutboxFile:
         outbox_tables.put(self._connection, "tally", [(*key, *tally) for key, tally in batch.tallies.items()])
         cursors = {(each.sender, each.lane, each.epoch): each.seq for each in batch.origins}
         outbox_tables.put_cursors(self._connection, [(*key, seq) for key, seq in cursors.items()])
+        kept = {key: (self._kept.get(key, (0, ""))[0] + 1, value or "") for key, value in batch.kept.items()}
+        outbox_tables.put(self._connection, "kept", [(key, *versioned) for key, versioned in kept.items()])
+        self._kept |= kept
 
     def _write_copy(self) -> None:
         try:

@@ -126,12 +126,13 @@ class Batch:
     """What is written together.
 
     releases: {(lane, epoch): seq} up to which the hub has the packs; tallies: {(lane, epoch, thing): (read,
-    suppressed)}.
+    suppressed)}; kept: what other parts remember together with these packs, None to forget it.
     """
 
     rows: Sequence[Row]
     releases: Mapping[tuple[str, int], int]
     tallies: Mapping[tuple[str, int, str], tuple[int, int]]
+    kept: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def origins(self) -> list[Origin]:

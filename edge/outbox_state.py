@@ -3,7 +3,8 @@
 A pack of readings that only we have heard may be sent at once, and is committed with the next group. A pack that takes
 over a device's own packs is sent after its commit: were it sent before and we died, the device would send the same
 readings again, and the hub would have them under two identities. What was appended behind it waits with it, so that
-order is kept. A pack that the hub has stored before its group's turn came is never written at all.
+order is kept. So does an urgent pack, which is committed at once: it tells of alarms, and what was told of them must be
+what a restart remembers; but where the disk fails it is sent nevertheless. A pack that the hub has stored before its group's turn came is never written at all.
 """
 
 from collections import OrderedDict
@@ -63,6 +64,8 @@ class OutboxState:
         self._waiting: list[_Pack] = []  # one group: what comes within its time; more only while the disk fails
         self._committing: list[_Pack] = []
         self._releases: dict[tuple[str, int], int] = {}
+        self._kept: dict[str, str | None] = {}  # that is not on disk yet
+        self._failing = False  # whether the last batch was not written
         self._waiting_bytes = 0
         self._commit_ms = commit_ms
         self._other_due_ms: int | None = None  # when to commit though no pack waits
@@ -141,6 +144,10 @@ class OutboxState:
         """Whether so much waits for the disk that whoever can keep his readings shall keep them."""
         return self._waiting_bytes > _WAITING_BYTES // 2
 
+    def keep(self, key: str, value: str | None) -> None:
+        """Have this remembered together with the packs appended so far; None: forgotten."""
+        self._kept[key] = value
+
     def cursor(self, lane: str, session: str, stored: dict[int, int], now_ms: int) -> bool:
         """The hub's cursor. Returns whether a new epoch shall begin, for the hub was away while its broker was not."""
         for release in self.senders[lane].cursor(session, stored, now_ms):
@@ -180,6 +187,8 @@ class OutboxState:
 
     def committed(self, batch: Batch, freed: Iterable[tuple[str, Content]]) -> None:
         """The batch is on disk, so its origins may be answered; freed: lane and content of what its releases let go."""
+        self._failing = False
+        self._kept = {key: value for key, value in self._kept.items() if batch.kept.get(key, ...) != value}
         self.tally.written(batch.tallies)
         for lane, content in freed:
             self.holdings.confirm(lane, content)
@@ -192,12 +201,14 @@ class OutboxState:
 
     def failed(self, batch: Batch) -> None:
         """The batch is not on disk: it belongs to the next one."""
+        self._failing = True
         self._waiting = self._committing + self._waiting
         self._waiting_bytes += sum(pack.row.weight for pack in self._committing)
         self._committing = []
         self._other_due_ms = 0
         self._releases = {**batch.releases, **self._releases}
         self._leave_out_released()
+        self._send_what_may()
 
     def gave_way(self, evicted: Evicted) -> None:
         """Packs gave way to gap records."""
@@ -209,7 +220,7 @@ class OutboxState:
     def last(self) -> Iterator[Batch]:
         """All that may not be on disk yet, at the end of the program, also of a batch that was under way."""
         packs, releases = self._committing + self._waiting, self._releases
-        while packs or releases or self.tally.unwritten():
+        while packs or releases or self._kept or self.tally.unwritten():
             count = _fitting(packs)
             yield self._batch(packs[:count], releases, rest=packs[count:])
             packs, releases = packs[count:], {}
@@ -222,14 +233,15 @@ class OutboxState:
     def _batch(
         self, packs: Sequence[_Pack], releases: Mapping[tuple[str, int], int], *, rest: Sequence[_Pack]
     ) -> Batch:
-        """Tallies are those as of its last packs: nothing on disk speaks of packs that are not there."""
+        """Tallies are those as of its last packs, and what is kept goes with the last packs that there are: nothing on
+        disk speaks of packs that are not there."""
         rows = [pack.row for pack in packs]
         tallies = self.tally.unwritten()
         if rest:
             tallies = {
                 (row.lane, row.epoch, thing): tally for row in rows for thing, tally in row.content.tallies.items()
             }
-        return Batch(rows, releases, tallies)
+        return Batch(rows, releases, tallies, {} if rest else dict(self._kept))
 
     def _open_if_may(self) -> None:
         packs = (*self._committing, *self._waiting)
@@ -246,12 +258,16 @@ class OutboxState:
         more = False
         blocked = {pack.row.lane for pack in self._committing if not pack.sent}
         for pack in self._waiting:
-            if pack.row.origins and not pack.sent:
+            if self._waits(pack) and not pack.sent:
                 blocked.add(pack.row.lane)
             elif not pack.sent and pack.row.lane not in blocked:
                 self._send(pack)
                 more = True
         return more
+
+    def _waits(self, pack: _Pack) -> bool:
+        """Whether it must be on disk before it is sent."""
+        return bool(pack.row.origins) or (pack.row.lane == URGENT and not self._failing)
 
     def _send(self, pack: _Pack) -> None:
         pack.sent = True

@@ -47,10 +47,15 @@ CREATE TABLE cursor_copy (
     sender TEXT NOT NULL, lane TEXT NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, checksum INTEGER NOT NULL,
     PRIMARY KEY (sender, lane, epoch)
 ) WITHOUT ROWID;
+-- What other parts remember together with packs; each version is greater than the one before, no value: forgotten.
+CREATE TABLE kept (
+    key TEXT PRIMARY KEY, version INTEGER NOT NULL, value TEXT NOT NULL, checksum INTEGER NOT NULL
+) WITHOUT ROWID;
 """
 
 # table -> its columns beside the checksum, and how many of them are its key
-TABLES = {"meta": (2, 1), "mark": (3, 2), "stream": (4, 1), "tally": (5, 3), "cursor": (4, 3), "cursor_copy": (4, 3)}
+TABLES = {"meta": (2, 1), "mark": (3, 2), "stream": (4, 1), "tally": (5, 3), "cursor": (4, 3), "cursor_copy": (4, 3),
+          "kept": (3, 1)}  # fmt: skip
 PACK_COLUMNS = 7
 
 

@@ -70,6 +70,16 @@ class Custodian(Protocol):
     def before_commit(self, call: Callable[[], None]) -> None: ...
 
 
+class Listener(Protocol):
+    """Who hears readings before a deadband leaves any out: the alarms."""
+
+    def hears(self, thing: str, metric: str) -> bool:
+        """Whether it wants this metric of this thing."""
+
+    def heard(self, thing: str, readings: Sequence[Reading], *, backfill: bool = False) -> None:
+        """Readings of what it wants, and perhaps others; what came together is given together."""
+
+
 class Timer(Protocol):
     """A call that will be made, unless it is cancelled."""
 
@@ -106,10 +116,15 @@ class Pipeline:
         self._packing = Packing(outbox.tally, outbox.append)
         self._later = later
         self._closing: dict[str, Timer] = {}  # by lane
+        self._listener: Listener | None = None
         outbox.before_commit(self.close_packs)  # all: the last commit is the end of the program
         for thing, model in models.items():
             for metric, declared in model.metrics.items():
                 self._stream(thing, metric, declared.unit)
+
+    def listen(self, listener: Listener) -> None:
+        """Have it hear all readings. To be called before there is any channel."""
+        self._listener = listener
 
     @property
     def streams(self) -> Sequence[Stream]:
@@ -124,7 +139,15 @@ class Pipeline:
         """Readings of each thing that were suppressed, and that no pack has told of yet."""
         return self._packing.suppressed()
 
-    def take(self, thing: str, readings: Sequence[Reading], *, lane: str = BULK, origin: Origin | None = None) -> None:
+    def take(
+        self,
+        thing: str,
+        readings: Sequence[Reading],
+        *,
+        lane: str = BULK,
+        origin: Origin | None = None,
+        backfill: bool = False,
+    ) -> None:
         """Take over readings, times filled in; with an origin, also of a pack that holds none."""
         state = self.things[thing]
         streams = [
@@ -141,6 +164,14 @@ class Pipeline:
             self._outbox.commit_soon(urgent=lane == URGENT)
         else:
             self._close_soon(lane)
+        if self._listener and readings:
+            self._listener.heard(thing, readings, backfill=backfill)
+
+    def record(self, thing: str, reading: Reading) -> None:
+        """Take over what the gateway itself has found of a thing: urgent, and not among what the device said."""
+        stream = self._stream(thing, reading.metric, reading.unit)
+        self._packing.put(URGENT, thing, [(stream.alias, reading)])
+        self._close_soon(URGENT)
 
     def channel(self, thing: str, metrics: Sequence[str]) -> Channel:
         """A channel for these metrics of the device's model, in place of any that they had before."""
@@ -154,6 +185,10 @@ class Pipeline:
             widths=[state.model.metrics[metric].deadband for metric in metrics],
             put=lambda row, count, suppressed: self._put(thing, row, count, suppressed),
         )
+        if self._listener:
+            heard = self._listener.heard
+            wanted = [index for index, metric in enumerate(metrics) if self._listener.hears(thing, metric)]
+            channel.listen(wanted, lambda readings: heard(thing, readings))
         for index, stream in enumerate(streams):
             self._streams[thing, stream.metric, stream.unit] = replace(stream, deadband=Slot(channel, index))
         state.channels.append(channel)
@@ -198,7 +233,8 @@ class Pipeline:
         key = (thing, metric, unit)
         stream = self._streams.get(key)
         if stream is None:
-            declared = self.things[thing].model.metrics.get(metric)
+            known = self.things.get(thing)  # none where an alarm ends since its thing is no more
+            declared = known.model.metrics.get(metric) if known else None
             # A cuff set to kPa gives its metric in another unit: another stream, and no deadband in the wrong unit.
             width = declared.deadband if declared and declared.unit == unit else None
             name = declared.name if declared else Name(en=metric, zh=metric)

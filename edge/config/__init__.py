@@ -5,14 +5,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
+from edge.config.alarms import AlarmRules, placed, rule_problem
 from edge.config.ble import BleLink
 from edge.config.modbus import ModbusLink
 from edge.config.mqtt import MqttLink
 from edge.config.serial import SerialLink
 from edge.config.table import Device, Id, Table
 from hardware.catalogue import DeviceModel, Name, catalogue, with_own
+from protocols.alarm import Rule
+from runtime.rules import load_rules
 from runtime.toml import TomlFileError, line_of, load_toml
 
 __all__ = ["AnyLink", "BleLink", "Config", "Device", "ModbusLink", "MqttLink", "SerialLink", "load_config"]
@@ -96,14 +99,20 @@ AnyLink = Annotated[ModbusLink | BleLink | SerialLink | MqttLink, Field(discrimi
 
 
 class Config(Table):
-    """The whole file. `directory` is where it lies: relative paths start there."""
+    """The whole file. `directory` is where it lies: relative paths start there.
+
+    rules: of the file or folder that `alarms.rules` names.
+    """
 
     gateway: Gateway
     uplink: Uplink
     outbox: OutboxLimits = OutboxLimits()
     page: Page = Page()
+    alarms: AlarmRules | None = None
     links: tuple[AnyLink, ...] = Field(min_length=1)
     directory: Path = Path()
+
+    _rules: tuple[Rule, ...] = PrivateAttr(default=())
 
     def path(self, path: Path) -> Path:
         """A path of the file, made absolute."""
@@ -115,6 +124,19 @@ class Config(Table):
             for device in link.devices:
                 yield link, device
 
+    def models(self) -> dict[str, DeviceModel]:
+        """The model of each thing."""
+        return {device.thing: device.declared for _, device in self.devices()}
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The alarm rules."""
+        return self._rules
+
+    def placed_rules(self) -> list[tuple[Rule, str]]:
+        """Each alarm rule with each thing that it is evaluated for here."""
+        return list(placed(self._rules, self.models()))
+
 
 def load_config(path: Path) -> Config:
     """The config in the file. Raises TomlFileError with file, line, key and reason."""
@@ -123,6 +145,12 @@ def load_config(path: Path) -> Config:
     text = path.read_text(encoding="utf-8")
     for location, reason in _conflicts(config):
         raise TomlFileError(path, line_of(text, location), ".".join(map(str, location)), reason)
+    if config.alarms is not None:
+        file = config.path(config.alarms.rules)
+        config._rules = load_rules(file)
+        for rule in config.rules:
+            if problem := rule_problem(rule, config.models()):
+                raise TomlFileError(file, None, f"rule {rule.id}", problem)
     return config
 
 

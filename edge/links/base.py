@@ -46,9 +46,18 @@ class Intake(Protocol):
         """A channel for these metrics of the device's model, in place of any that they had before."""
 
     def take(
-        self, thing: str, readings: Sequence[Reading], *, lane: str = "bulk", origin: Origin | None = None
+        self,
+        thing: str,
+        readings: Sequence[Reading],
+        *,
+        lane: str = "bulk",
+        origin: Origin | None = None,
+        backfill: bool = False,
     ) -> None:
-        """Take over readings, times filled in; with an origin, also of a pack that holds none."""
+        """Take over readings, times filled in; with an origin, also of a pack that holds none.
+
+        backfill: they are history, and raise no alarm.
+        """
 
     def lose(self, thing: str, count: int, origin: Origin, *, lane: str = "bulk") -> None:
         """Take over a device's own gap record: so many of its readings gave way before they reached us."""

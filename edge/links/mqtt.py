@@ -205,7 +205,8 @@ class MqttLink:
             if pack.lost:
                 self._intake.lose(device, pack.lost, origin, lane=lane)
             else:
-                self._intake.take(device, pack.readings, lane=lane, origin=origin)
+                backfill = pack.header.backfill
+                self._intake.take(device, pack.readings, lane=lane, origin=origin, backfill=backfill)
 
         verdict = self._entrusted.offer(device, lane, pack.header, take)
         if verdict != STORE:

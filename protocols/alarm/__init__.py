@@ -9,6 +9,7 @@ from .change import (
     ACTIVE,
     CLEARED,
     INHIBITED,
+    METRIC,
     NORMAL,
     OPEN,
     PENDING,
@@ -17,15 +18,15 @@ from .change import (
     Change,
     Escalation,
     Identity,
-    decode_change,
-    encode_change,
+    decode_following,
+    encode_following,
 )
 from .machine import Machine, withdrawn
-from .rule import Rule, json_schema, measured, read_rule, read_rules
+from .rule import GATEWAY, HUB, Rule, json_schema, measured, read_rule, read_rules
 from .watch import Watch, covers
 
 __all__ = [
-    "ACKNOWLEDGED", "ACTIVE", "CLEARED", "INHIBITED", "NORMAL", "OPEN", "PENDING", "PRIORITIES", "SHELVED", "Change",
-    "Escalation", "Identity", "Machine", "Rule", "Watch", "covers", "decode_change", "encode_change", "json_schema",
-    "measured", "read_rule", "read_rules", "withdrawn",
+    "ACKNOWLEDGED", "ACTIVE", "CLEARED", "GATEWAY", "HUB", "INHIBITED", "METRIC", "NORMAL", "OPEN", "PENDING",
+    "PRIORITIES", "SHELVED", "Change", "Escalation", "Identity", "Machine", "Rule", "Watch", "covers",
+    "decode_following", "encode_following", "json_schema", "measured", "read_rule", "read_rules", "withdrawn",
 ]  # fmt: skip

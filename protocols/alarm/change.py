@@ -8,7 +8,8 @@ from ..topics import is_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NamedTuple
+    from collections.abc import Sequence
+    from typing import Any, NamedTuple
 
     class Identity(NamedTuple):
         """What tells one alarm from every other, wherever it was raised."""
@@ -65,30 +66,49 @@ MEDIUM = "medium"
 LOW = "low"
 PRIORITIES = (HIGH, MEDIUM, LOW)
 
+METRIC = "alarm_change"  # of a thing: each reading is one of the texts below
+
 MAX_TEXT = 2000
 _MAX_NUMBER = 1 << 53
+_MAX_TOLD = 16
 _SUBJECT = "alarm change"
 
 
-def encode_change(change: "Change") -> str:
-    """The change as text: JSON of rule, onset, number, state and so on; thing and time travel beside it."""
-    return json.dumps(
-        {
-            "rule": change.identity.rule,
-            "onset_ms": change.identity.onset_ms,
-            "number": change.number,
-            "state": change.state,
-            "priority": change.priority,
-            "version": change.version,
-            "by": change.by,
-            "metric": change.metric,
-            "value": change.value,
-        }
-    )
+def encode_following(following: "Change | Escalation") -> str:
+    """A change, or an escalation, as text: JSON; its thing and time travel beside it."""
+    item = {"rule": following.identity.rule, "onset_ms": following.identity.onset_ms}
+    if isinstance(following, Escalation):
+        item.update({"step": following.step, "to": list(following.to)})
+    else:
+        for name in ("number", "state", "priority", "version", "by", "metric", "value"):
+            item[name] = getattr(following, name)
+    return json.dumps(item)
 
 
-def decode_change(thing: str, time_ms: int, text: str) -> "Change":
-    """The change of an alarm of this thing, at this time. Raises DecodeError."""
+def decode_following(thing: str, time_ms: int, text: str) -> "Change | Escalation":
+    """The change or escalation of an alarm of this thing, at this time. Raises DecodeError."""
+    item = _object(text)
+    _check_numbers(item, ("onset_ms",))
+    _check_ids(item, ("rule",))
+    identity = Identity(item["rule"], thing, item["onset_ms"])
+    if "step" in item:
+        _check_numbers(item, ("step",))
+        to = item.get("to")
+        if not isinstance(to, list) or len(to) > _MAX_TOLD or not all([_is_id(each) for each in to]):
+            raise DecodeError(_SUBJECT, f"to is no list of at most {_MAX_TOLD} ids")
+        return Escalation(identity, item["step"], tuple(to), time_ms)
+    _check_numbers(item, ("number", "version"))
+    _check_ids(item, [name for name in ("by", "metric") if item.get(name) != ""])
+    if item.get("state") not in OPEN + (CLEARED,) or item.get("priority") not in PRIORITIES:
+        raise DecodeError(_SUBJECT, "state or priority is none that there is")
+    value = item.get("value")
+    if not (value is None or isinstance(value, (bool, int, float, str))):
+        raise DecodeError(_SUBJECT, "value is neither number nor text")
+    told = [item[name] for name in ("priority", "version", "by", "metric")]
+    return Change(identity, item["number"], item["state"], time_ms, *told, value)  # type: ignore[call-arg]
+
+
+def _object(text: str) -> "dict[str, Any]":
     if len(text) > MAX_TEXT:
         raise DecodeError(_SUBJECT, f"{len(text)} characters are too many")
     try:
@@ -97,18 +117,20 @@ def decode_change(thing: str, time_ms: int, text: str) -> "Change":
         raise DecodeError(_SUBJECT, "is not JSON") from None
     if not isinstance(item, dict):
         raise DecodeError(_SUBJECT, "is not a JSON object")
-    for name in ("onset_ms", "number", "version"):
+    return item
+
+
+def _check_numbers(item: "dict[str, Any]", names: "Sequence[str]") -> None:
+    for name in names:
         if type(item.get(name)) is not int or not 0 <= item[name] < _MAX_NUMBER:
             raise DecodeError(_SUBJECT, f"{name} is no whole number, or out of range")
-    for name, may_lack in (("rule", False), ("metric", True), ("by", True)):
-        named = item.get(name)
-        if not isinstance(named, str) or not (is_id(named) or (may_lack and not named)):
+
+
+def _check_ids(item: "dict[str, Any]", names: "Sequence[str]") -> None:
+    for name in names:
+        if not _is_id(item.get(name)):
             raise DecodeError(_SUBJECT, f"{name} is not 1 to 64 of A-Z a-z 0-9 _ -")
-    if item.get("state") not in OPEN + (CLEARED,) or item.get("priority") not in PRIORITIES:
-        raise DecodeError(_SUBJECT, "state or priority is none that there is")
-    value = item.get("value")
-    if not (value is None or isinstance(value, (bool, int, float, str))):
-        raise DecodeError(_SUBJECT, "value is neither number nor text")
-    identity = Identity(item["rule"], thing, item["onset_ms"])
-    told = [item[name] for name in ("priority", "version", "by", "metric")]
-    return Change(identity, item["number"], item["state"], time_ms, *told, value)  # type: ignore[call-arg]
+
+
+def _is_id(item: object) -> bool:
+    return isinstance(item, str) and is_id(item)

@@ -44,7 +44,13 @@ class Recorder:
         self._news = asyncio.Event()
 
     def take(
-        self, thing: str, readings: Sequence[Reading], *, lane: str = "bulk", origin: Origin | None = None
+        self,
+        thing: str,
+        readings: Sequence[Reading],
+        *,
+        lane: str = "bulk",
+        origin: Origin | None = None,
+        backfill: bool = False,
     ) -> None:
         """Keep the readings."""
         assert readings or origin, "an empty take without an origin"

@@ -31,8 +31,7 @@ def test_what_follows_an_entrusted_pack_waits_for_its_commit_though_that_fails_o
     assert state.append("bulk", BODY, CONTENT)
     assert not state.append("bulk", BODY, CONTENT, [ORIGIN])
     assert not state.append("bulk", BODY, CONTENT)
-    assert state.append("urgent", BODY, CONTENT)
-    assert (due(state), due(state, "urgent")) == ([(1, 1)], [(1, 1)])
+    assert due(state) == [(1, 1)]
     batch = state.begin()
     assert batch.origins == [ORIGIN]
     assert not state.append("bulk", BODY, CONTENT)
@@ -40,10 +39,39 @@ def test_what_follows_an_entrusted_pack_waits_for_its_commit_though_that_fails_o
     assert due(state) == []
     again = state.begin()
     assert [(row.lane, row.seq) for row in again.rows] == [
-        ("bulk", 1), ("bulk", 2), ("bulk", 3), ("urgent", 1), ("bulk", 4),
+        ("bulk", 1), ("bulk", 2), ("bulk", 3), ("bulk", 4),
     ]  # fmt: skip
     state.committed(again, {})
     assert due(state) == [(1, 2), (1, 3), (1, 4)]
+
+
+def test_an_urgent_pack_is_sent_once_it_is_on_disk_or_the_disk_has_failed():
+    state = fresh()
+    assert not state.append("urgent", BODY, CONTENT)
+    assert state.append("bulk", BODY, CONTENT)
+    batch = state.begin()
+    assert not state.append("urgent", BODY, CONTENT)
+    assert due(state, "urgent") == []
+    state.failed(batch)
+    assert due(state, "urgent") == [(1, 1), (1, 2)]
+    assert state.append("urgent", BODY, CONTENT)
+    state.committed(state.begin(), {})
+    assert not state.append("urgent", BODY, CONTENT)
+
+
+def test_what_is_kept_goes_to_disk_with_the_packs_until_it_is_there():
+    state = fresh()
+    state.keep("alarm", "active")
+    state.append("urgent", BODY, CONTENT)
+    batch = state.begin()
+    assert (batch.kept, len(batch.rows)) == ({"alarm": "active"}, 1)
+    state.keep("alarm", "cleared")
+    state.failed(batch)
+    batch = state.begin()
+    assert batch.kept == {"alarm": "cleared"}
+    state.keep("siren", None)
+    state.committed(batch, {})
+    assert state.begin().kept == state.last().kept == {"siren": None}
 
 
 def test_a_release_that_overtakes_a_failing_commit_leaves_its_packs_out_of_the_next():
@@ -69,8 +97,8 @@ def test_a_new_epoch_waits_for_what_is_not_sent_of_the_one_before_and_meanwhile_
     batch = state.begin()
     state.open(EPOCHS[2])
     state.append("urgent", BODY, CONTENT)
-    assert due(state, "urgent") == [(2, 1), (2, 2)]
     state.failed(batch)
+    assert due(state, "urgent") == [(2, 1), (2, 2)]
     assert state.epoch == EPOCHS[1]
     state.committed(state.begin(), {})
     assert state.epoch == EPOCHS[2]

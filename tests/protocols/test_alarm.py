@@ -14,11 +14,12 @@ from protocols.alarm import (
     CLEARED,
     SHELVED,
     Change,
+    Escalation,
     Identity,
     Machine,
     Watch,
-    decode_change,
-    encode_change,
+    decode_following,
+    encode_following,
     read_rule,
     withdrawn,
 )
@@ -234,13 +235,19 @@ TEXTS = st.text("abc_-9", min_size=1, max_size=9)
 )
 def test_a_change_comes_back_from_its_text(name, number, state, value, by):
     change = Change(Identity(name, "t", number), 3, state, 5, "low", 1, by, "m", value)
-    assert decode_change("t", 5, encode_change(change)) == change
+    assert decode_following("t", 5, encode_following(change)) == change
+
+
+@given(TEXTS, st.integers(0, 2**52), st.integers(0, 7), st.lists(TEXTS, max_size=16).map(tuple))
+def test_an_escalation_comes_back_from_its_text(name, onset_ms, step, to):
+    escalation = Escalation(Identity(name, "t", onset_ms), step, to, 5)
+    assert decode_following("t", 5, encode_following(escalation)) == escalation
 
 
 @given(st.text(max_size=60))
 def test_any_other_text_is_refused(text):
     with pytest.raises(DecodeError):
-        decode_change("t", 5, text)
+        decode_following("t", 5, text)
 
 
 def watch_of(*rules: Any, things: int = 1) -> Watch:

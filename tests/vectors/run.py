@@ -206,7 +206,7 @@ CODECS = {
     "alarm": Codec(_alarm, None, 0),
     "alarm.rule": Codec(lambda document, args: [rule.id for rule in alarm.read_rules(document)], None, 0),
     "alarm.change": Codec(
-        lambda text, args: list(alarm.decode_change("flat-12", 5, text)),
+        lambda text, args: list(alarm.decode_following("flat-12", 5, text)),
         None,
         1,
     ),
