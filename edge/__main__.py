@@ -112,6 +112,11 @@ def describe(config: Config) -> str:
             lines.append(f"    reads {metrics}")
             if model.commands:
                 lines.append(f"    takes {', '.join(model.commands)}")
+    placed = config.placed_rules()
+    for rule in config.rules:
+        things = [thing for each, thing in placed if each is rule]
+        lines.append(f"alarm {rule.id}, version {rule.version}: {rule.name['en']}, {rule.priority}")
+        lines.append(f"  for {', '.join(things)}" if things else "  for nothing here")
     return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from edge.config.alarms import THING
 from edge.errors import ActionRefused
 from edge.links.base import Clock
 from edge.outputs import Outputs
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-THING = "alarms"  # that commands to the alarms go to
 _PREFIX = "alarm/"
 _LOOK_MS = 1000  # how often at least the clock is looked at
 _STEP_MS = 1000  # by which it may differ from the monotonic clock between two looks and is not said to have been set
@@ -71,7 +71,7 @@ class Alarms:
         self.watch = Watch(offset=offset_s)
         self._memory = memory
         self._record = record
-        self._outputs = outputs
+        self.outputs = outputs
         self._clock = clock
         self._steady_ms = steady_ms
         self._ahead_ms = clock() - steady_ms()
@@ -81,7 +81,7 @@ class Alarms:
         for rule, thing in placed:
             self.watch.add(rule, thing, now_ms, self._gone.pop(_key(rule.id, thing), None))
         for change in self.watch.present():
-            self._outputs.follow(change, self._rule_of(change).commands)
+            self.outputs.follow(change, self._rule_of(change).commands)
 
     def hears(self, thing: str, metric: str) -> bool:
         """Whether any rule is about this metric of this thing."""
@@ -144,7 +144,7 @@ class Alarms:
     def _follow(self, following: "Following") -> None:
         for each in following:
             if isinstance(each, Change):
-                self._outputs.follow(each, self._rule_of(each).commands)
+                self.outputs.follow(each, self._rule_of(each).commands)
             self._tell(each)
         for rule, thing in self.watch.changed:  # in the same moment as the pack: no commit comes between
             self._memory.keep(_key(rule, thing), json.dumps(self.watch.machines[rule, thing].dump()))
@@ -162,7 +162,7 @@ class Alarms:
         for key, dumped in self._gone.items():
             _, rule, thing = key.split("/")
             if change := withdrawn(rule, thing, dumped, now_ms):
-                self._outputs.follow(change, ())
+                self.outputs.follow(change, ())
                 self._tell(change)
             self._memory.keep(key, None)
         self._gone = {}

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 from edge.command_file import CommandFile
 from edge.command_state import Act, CommandState, End, Enqueue, Find, Record, Start, Step, Steps, Unfinished
 from edge.errors import ActionFailed, ActionRefused, Unrecorded
-from edge.links.base import Clock, Link
+from edge.links.base import Actor, Clock
 from hardware.catalogue import Command, DeviceModel
 from protocols.command import Request, Result, is_repetition
 
@@ -32,7 +32,7 @@ class Commands:
     """
 
     def __init__(
-        self, links: Mapping[str, Link], models: Mapping[str, DeviceModel], file: CommandFile, *, clock: Clock
+        self, links: Mapping[str, Actor], models: Mapping[str, DeviceModel], file: CommandFile, *, clock: Clock
     ):
         self.told: list[Callable[[Result], None]] = []
         self._links = links

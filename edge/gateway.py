@@ -3,25 +3,29 @@
 import asyncio
 import importlib
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 
+from edge.alarms import MODEL, Alarms
 from edge.backlog import Backlog
 from edge.clock import SteadyClock
 from edge.command_file import CommandFile
 from edge.command_socket import SOCKET, CommandSocket
 from edge.commands import Commands
 from edge.config import AnyLink, Config
+from edge.config.alarms import THING
 from edge.errors import ConfigError
-from edge.links.base import Link, Surroundings
-from edge.outbox import Outbox
+from edge.links.base import Actor, Link, Surroundings
+from edge.outbox import Outbox, monotonic_ms
 from edge.outbox_file import OutboxFile
+from edge.outputs import Outputs
 from edge.page import Page
 from edge.pipeline import Pipeline
 from edge.supervisor import Supervisor
 from edge.uplink.base import Uplink
 from edge.uplink.hub import HubUplink
 from edge.uplink.mqtt import MqttUplink
+from protocols.command import Request, Result
 from runtime import systemd
 from runtime.mqtt import Broker
 from runtime.tls import client_tls
@@ -37,19 +41,22 @@ class Gateway:
         self._file = OutboxFile(data / "outbox.db", max_bytes=config.outbox.max_mb << 20)
         self.outbox = Outbox(self._file, commit_ms=config.outbox.commit_ms)
         self.backlog = Backlog(self.outbox, clock=self.clock)
-        models = {device.thing: device.declared for _, device in config.devices()}
+        models = config.models()
         self.pipeline = Pipeline(self.outbox, models, clock=self.clock)
-        links = {}
+        self.alarms = self._make_alarms()
+        self.pipeline.listen(self.alarms)
+        links: dict[str, Actor] = {THING: self.alarms}
         parts: dict[str, Callable[[], Coroutine[object, object, None]]] = {}
         for declared in config.links:
             link = self._make_link(declared)
             links.update(dict.fromkeys((device.thing for device in declared.devices), link))
             parts[f"link {link.name}"] = link.run
         self._command_file = CommandFile(data / "commands.db")
-        self.commands = Commands(links, models, self._command_file, clock=self.clock)
+        self.commands = Commands(links, models | {THING: MODEL}, self._command_file, clock=self.clock)
         self.uplink = self._make_uplink()
         socket = CommandSocket(data / SOCKET, self.commands)
         parts |= {"uplink": self.uplink.run, "commands": self.commands.run, "local commands": socket.run}
+        parts |= {"alarms": self.alarms.run, "outputs": self.alarms.outputs.run}
         self.supervisor = Supervisor(parts)
         self.page = Page(
             config,
@@ -57,6 +64,7 @@ class Gateway:
             outbox=self.outbox,
             backlog=self.backlog,
             commands=self.commands,
+            alarms=self.alarms,
             uplink=self.uplink.state,
             supervisor=self.supervisor,
         )
@@ -74,6 +82,22 @@ class Gateway:
             self._file.close()
             self.commands.close()
             self._command_file.close()
+
+    def _make_alarms(self) -> Alarms:
+        kept = self._file.kept()
+
+        def submit(request: Request) -> Awaitable[Result]:
+            return self.commands.submit(request)
+
+        return Alarms(
+            self.config.placed_rules(),
+            memory=self.outbox,
+            kept=kept,
+            record=self.pipeline.record,
+            outputs=Outputs(submit, self.outbox.keep, clock=self.clock, kept=kept),
+            clock=self.clock,
+            steady_ms=monotonic_ms,
+        )
 
     def _make_uplink(self) -> Uplink:
         gateway = self.config.gateway

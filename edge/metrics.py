@@ -1,8 +1,10 @@
 """The gateway's figures in Prometheus's text format."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from protocols.alarm import OPEN, PRIORITIES
 from runtime import metrics
 from runtime.metrics import Histogram, Metric
 
@@ -26,6 +28,7 @@ _OF_PARTS = (
     ("uplink", "backfill_sent", "backfill_sent", True, "Packs of former epochs sent, repetitions included"),
     ("uplink", "refusals", "refusals", True, "Times that the hub refused us, since another gateway has our identity"),
     ("uplink", "dropped", "dropped_messages", True, "Messages dropped because too many were waiting"),
+    ("outputs", "failures", "failures", True, "Commands of alarms, as to a siren, that did not succeed"),
 )
 
 
@@ -60,6 +63,9 @@ def _lines(status: dict[str, Any]) -> Iterator[Metric]:
     yield metrics.counter(
         "kerb_gateway_part_restarts", "Times that a part failed and was started again", restarts, "part"
     )
+    alarms = Counter((row["state"], row["priority"]) for row in status["alarms"])
+    kinds = {(state, priority): float(alarms[state, priority]) for state in OPEN for priority in PRIORITIES}
+    yield metrics.gauge("kerb_gateway_alarms", "Alarms that there are", kinds, "state", "priority")
     commands = status["commands"]
     yield metrics.gauge("kerb_gateway_commands_pending", "Commands whose end is waited for", float(commands["pending"]))
     yield metrics.gauge("kerb_gateway_commands_limit", "How many may be", float(commands["limit"]))

@@ -10,6 +10,8 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
+from edge import alarm_list
+from edge.alarms import Alarms
 from edge.backlog import Backlog
 from edge.commands import MOST_PENDING, Commands
 from edge.config import Config
@@ -67,6 +69,7 @@ class Page:
         outbox: Outbox,
         backlog: Backlog,
         commands: Commands,
+        alarms: Alarms,
         uplink: UplinkState,
         supervisor: Supervisor,
     ):
@@ -75,6 +78,7 @@ class Page:
         self._outbox = outbox
         self._backlog = backlog
         self._commands = commands
+        self._alarms = alarms
         self._uplink = uplink
         self._supervisor = supervisor
 
@@ -115,6 +119,8 @@ class Page:
                 "failing": bool(outbox.failure),
                 "failure": outbox.failure,
             },
+            "alarms": alarm_list.rows(self._alarms.present()),
+            "outputs": {"failures": self._alarms.outputs.failures},
             "commands": {"pending": self._commands.pending(), "limit": MOST_PENDING},
             "parts": {name: vars(state) for name, state in self._supervisor.states.items()},
         }
@@ -190,7 +196,7 @@ def render(status: dict[str, Any], name: dict[str, str], languages: list[str]) -
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(heading)}</title>'
         f"<style>{_STYLE}</style><h1>{escape(heading)} · {escape(status['gateway'])}</h1>"
         f'<p>{say("uplink")}: <b class="{state}">{say(state)}</b> {escape(line["reason"])}</p>'
-        f"{_failures(status, say)}<main>{''.join(articles)}</main>"
+        f"{_failures(status, say)}{alarm_list.html(status['alarms'], languages)}<main>{''.join(articles)}</main>"
     )
 
 

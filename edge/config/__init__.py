@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from edge.config.alarms import AlarmRules, placed, rule_problem
+from edge.config.alarms import THING, AlarmRules, placed, rule_problem
 from edge.config.ble import BleLink
 from edge.config.modbus import ModbusLink
 from edge.config.mqtt import MqttLink
@@ -177,6 +177,8 @@ def _conflicts(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
         names.add(link.name)
         for device in link.devices:
             here = ("links", number, "devices")
+            if device.thing == THING:
+                yield here, f"{THING} is what the gateway's own alarms are called"
             if device.thing in things:
                 yield here, f"{device.thing} is another device's thing too"
             things.add(device.thing)

@@ -9,6 +9,7 @@ from edge.config.table import Table
 from hardware.catalogue import DeviceModel
 from protocols.alarm import GATEWAY, Rule, covers, measured
 
+THING = "alarms"  # that commands to the gateway's alarms go to
 Models = Mapping[str, DeviceModel]  # by thing
 
 

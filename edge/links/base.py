@@ -101,16 +101,20 @@ class Surroundings:
     on_committed: Callable[[Callable[[Sequence[Origin]], None]], None]
 
 
-class Link(Protocol):
-    """One bus, radio or port."""
+class Actor(Protocol):
+    """Who carries out commands to things."""
 
     name: str
-
-    async def run(self) -> None:
-        """Serve the link until cancelled. Raises LinkError when it fails; the supervisor starts it again."""
 
     async def act(self, thing: str, command: Command, value: "Value") -> "Value":
         """Carry out a command, once, and return what was read back (None where the device tells nothing).
 
         Raises ActionRefused if surely nothing was done, ActionFailed if something may have been.
         """
+
+
+class Link(Actor, Protocol):
+    """One bus, radio or port."""
+
+    async def run(self) -> None:
+        """Serve the link until cancelled. Raises LinkError when it fails; the supervisor starts it again."""

@@ -151,3 +151,67 @@ def test_a_site_has_models_of_its_own(write, tmp_path):
     (tmp_path / "own" / "eastron-sdm120.toml").write_text(declared, encoding="utf-8")
     with pytest.raises(TomlFileError, match="is a model of Kerb's"):
         load_config(write(text))
+
+
+RULE = """
+[[rules]]
+id = "surge"
+version = 1
+name = { en = "Surge", zh = "电压过高" }
+priority = "high"
+things = ["meter-*", "other-1"]
+when = { metric = "voltage", unit = "V", above = 250 }
+"""
+
+
+def test_alarm_rules_are_loaded_and_check_says_what_they_are_for(write, tmp_path):
+    path = write(GOOD + '[alarms]\nrules = "rules"\n')
+    with pytest.raises(TomlFileError, match="no such file"):
+        load_config(path)
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "a.toml").write_text(RULE)
+    config = load_config(path)
+    assert [(rule.id, thing) for rule, thing in config.placed_rules()] == [("surge", "meter-1")]
+    for more, said in (("", "for meter-1"), ('at = "hub"\n', "for nothing here")):
+        (tmp_path / "rules" / "a.toml").write_text(RULE + more)
+        done = edge("check", str(path))
+        assert "alarm surge, version 1: Surge, high" in done.stdout
+        assert said in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('unit = "V"', 'unit = "kV"', "voltage of meter-1 is in 'V', not in 'kV'"),
+        ('"voltage", unit', '"voltage", thing = "x", unit', "there is no thing x here"),
+        ('"voltage", unit', '"speed", thing = "meter-1", unit', "meter-1 has no metric speed"),
+        ('"meter-*"', '"meter-1"', None),
+        ('"meter-*", "other-1"], when', "", None),
+        ('metric = "voltage"', 'metric = "speed"', None),
+        ("[[rules]]", '[[rules]]\ncommands = [{ thing = "s", command = "c", on = 1 }]', "there is no thing s here"),
+        (
+            "[[rules]]",
+            '[[rules]]\ncommands = [{ thing = "meter-1", command = "c", on = 1 }]',
+            "meter-1 has no command c",
+        ),
+        ("above = 250", "above = true", "must be a number"),
+    ],
+)
+def test_a_rule_that_does_not_fit_is_named(write, tmp_path, old, new, reason):
+    path = write(GOOD + '[alarms]\nrules = "rules.toml"\n')
+    (tmp_path / "rules.toml").write_text(RULE.replace(old, new))
+    if reason is None:
+        assert load_config(path).rules[0].id == "surge"
+    else:
+        with pytest.raises(TomlFileError, match=reason) as caught:
+            load_config(path)
+        assert caught.value.path == tmp_path / "rules.toml"
+
+
+def test_a_rule_for_a_thing_by_name_needs_its_metric_and_no_thing_is_called_alarms(write, tmp_path):
+    path = write(GOOD + '[alarms]\nrules = "rules.toml"\n')
+    (tmp_path / "rules.toml").write_text(RULE.replace('"meter-*"', '"wearable-1"'))
+    with pytest.raises(TomlFileError, match="wearable-1 has no metric voltage"):
+        load_config(path)
+    with pytest.raises(TomlFileError, match="alarms is what"):
+        load_config(write(GOOD.replace("wearable-1", "alarms")))

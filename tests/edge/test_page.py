@@ -77,6 +77,19 @@ STATUS = {
         "failing": False,
         "failure": "",
     },
+    "alarms": [
+        {
+            "rule": "undervoltage",
+            "name": {"en": "Voltage <low>", "zh": "电压过低"},
+            "thing": "meter-1",
+            "onset_ms": 1_900_000_000_000,
+            "state": "active",
+            "priority": "high",
+            "metric": "voltage",
+            "text": "189.50",
+        }
+    ],
+    "outputs": {"failures": 1},
     "commands": {"pending": 1, "limit": 2048},
     "parts": {"uplink": {"running": True, "restarts": 2, "reason": ""}},
 }
@@ -95,6 +108,14 @@ def test_the_page_in_each_language_and_in_both():
     assert "电" not in english
     assert "50.01 (stale) Hz" in english
     assert "50.01 (已过时) Hz" in chinese
+
+
+def test_alarms_are_told_in_both_languages():
+    assert (
+        "Voltage &lt;low&gt;</b> · meter-1 · active · high · since <time>2030-03-17 17:46:40Z</time> voltage 189.50"
+        in render(STATUS, NAME, ["en"])
+    )
+    assert "电压过低</b> · meter-1 · 激活 · 高 · 始于" in render(STATUS, NAME, ["zh"])
 
 
 def test_what_a_device_said_last_is_stale_once_it_is_gone():
@@ -127,6 +148,9 @@ def test_every_figure_is_told_to_prometheus():
         'kerb_gateway_readings_read_total{thing="meter-1"} 10.0',
         'kerb_gateway_readings_buffered{thing="meter-1"} 6.0',
         'kerb_gateway_events_total{event="timeouts",thing="meter-1"} 3.0',
+        'kerb_gateway_alarms{priority="high",state="active"} 1.0',
+        'kerb_gateway_alarms{priority="low",state="shelved"} 0.0',
+        "kerb_gateway_outputs_failures_total 1.0",
         'kerb_gateway_events_total{event="connect_failures",thing=""} 2.0',
         'kerb_gateway_thing_online{thing="meter-1"} 0.0',
         'kerb_gateway_held_readings{lane="bulk"} 6.0',
