@@ -4,7 +4,8 @@ A pack of readings that only we have heard may be sent at once, and is committed
 over a device's own packs is sent after its commit: were it sent before and we died, the device would send the same
 readings again, and the hub would have them under two identities. What was appended behind it waits with it, so that
 order is kept. So does an urgent pack, which is committed at once: it tells of alarms, and what was told of them must be
-what a restart remembers; but where the disk fails it is sent nevertheless. A pack that the hub has stored before its group's turn came is never written at all.
+what a restart remembers; but where the disk fails it is sent nevertheless. A pack that the hub has stored before its
+group's turn came is never written at all.
 """
 
 from collections import OrderedDict

@@ -99,7 +99,7 @@ class Rig:
     def told(self) -> list[Any]:
         """All changes and escalations in the packs so far, that are on disk or not."""
         found = []
-        for row in self.outbox._state.last().rows:
+        for row in [row for batch in self.outbox._state.last() for row in batch.rows]:
             for column in decode_body(inflate(row.body)).columns:
                 thing, metric, _ = self.outbox.streams[column.alias]
                 if metric == METRIC:

@@ -333,3 +333,23 @@ async def test_several_sudden_ends_are_all_counted(tmp_path):
         async with running(path, commit_ms=10) as outbox:
             outbox.recall(epoch, {"urgent": {}, "bulk": {"meter": (count, 0)}})
             assert outbox.tally.totals() == {"meter": (total, 0)}
+
+
+def test_what_other_parts_remember_outlasts_a_restart_and_a_damage_in_its_newest_version(tmp_path):
+    path = tmp_path / "o.db"
+    file = OutboxFile(path, max_bytes=1 << 20)
+    for number in range(40):
+        file.write(Batch([], {}, {}, {"alarm/a": f"{number} " + "x" * 900, "alarm/b": str(number)}))
+    file.write(Batch([], {}, {}, {"alarm/b": None, "alarm/c": "1"}))
+    file.close()
+    kept = {"alarm/a": "39 " + "x" * 900, "alarm/c": "1"}
+    file = OutboxFile(path, max_bytes=1 << 20)
+    assert file.kept() == kept
+    file.close()
+    whole = path.read_bytes()
+    path.write_bytes(b"damage" + whole[6:])
+    file = OutboxFile(path, max_bytes=1 << 20)
+    assert (file.damages, file.kept()) == (1, kept)
+    file.write(Batch([], {}, {}, {"alarm/b": "again"}))
+    assert file.kept() == kept | {"alarm/b": "again"}
+    file.close()
