@@ -8,6 +8,7 @@ from hub.page.accounts import Accounts
 from hub.page.backlog_panel import BacklogPanel
 from hub.page.figures import Figures
 from hub.page.frame import REFRESH_S, frame
+from hub.page.restored import Restored
 from hub.page.snapshot import Snapshots
 from hub.store.querying import Querying
 
@@ -19,6 +20,7 @@ def install(store: Querying, snapshots: Snapshots) -> None:
     async def custody(request: Request) -> None:
         wanted = request.query_params.get("gateway", "")  # as page.js keeps it in the address
         with frame(request, "custody") as header:
+            restored = Restored(header.language)
             numbers = Figures(figures.CUSTODY, header.language)
             # "auto": nobody has chosen a gateway yet. A phone then shows no chart.
             with ui.element("div").classes("body" if wanted else "body auto") as body:
@@ -31,6 +33,7 @@ def install(store: Querying, snapshots: Snapshots) -> None:
             snapshot = await snapshots.get()
             header.show(snapshot, snapshots.failure)
             if snapshot is not None:
+                restored.show(snapshot)
                 numbers.show(figures.custody(snapshot))
                 accounts.show(snapshot)
                 if panel.untouched:

@@ -9,7 +9,7 @@ from pathlib import Path
 from hub import ingest_metrics
 from hub.errors import StoreError
 from hub.store.accounts import Account
-from hub.store.querying import Custody, GatewayNow, Querying, StreamNow, ThingNow
+from hub.store.querying import Custody, GatewayNow, Querying, Restore, StreamNow, ThingNow
 
 _FRESH_S = 0.8
 _SLOW_S = 5.0  # for what is costlier to reckon and changes slowly
@@ -26,6 +26,8 @@ class Snapshot:
     custody: Sequence[Custody]
     accounts: Sequence[Account]
     stored: int  # readings
+    restores: Sequence[Restore]
+    skipped: int  # packs that gateways have handed over and that are not here
     failure: str  # why nothing can be stored, empty if it can
 
 
@@ -64,7 +66,16 @@ class Snapshots:
                 streams.setdefault(stream.thing, []).append(stream)
             gateways, things, stored = self._store.gateways(), self._store.things(), self._store.stored()
             return Snapshot(
-                gateways, things, streams, self._intervals, self._custody, self._accounts, stored, failure=failure
+                gateways,
+                things,
+                streams,
+                self._intervals,
+                self._custody,
+                self._accounts,
+                stored,
+                restores=self._store.restores(),
+                skipped=sum(skip.last - skip.first + 1 for skip in self._store.skips()),
+                failure=failure,
             )
         except StoreError as error:
             self.failure = error.reason

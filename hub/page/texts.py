@@ -82,6 +82,10 @@ _WORDS = {
     "mean": ("mean", "平均"),
     "greatest": ("max", "最大"),
     "band": ("min to max", "最小至最大"),
+    "restored": (
+        "Restored on {} from a backup of {}. What gateways had handed over in between is missing: {} packs known.",
+        "已于 {} 从 {} 的备份恢复。其间网关已交付的数据缺失：已知 {} 个数据包。",
+    ),
     "damaged": ("A part of this span is damaged on the hub's disk", "此时段的部分数据在中心磁盘上已损坏"),
     "no_numbers": ("No numbers in this span", "此时段没有数值"),
     "close": ("Close", "关闭"),

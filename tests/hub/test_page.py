@@ -1,5 +1,6 @@
 """The live page in Debian's Chromium: what a person sees, in two languages, on a desk and on a phone."""
 
+import contextlib
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from hub.store.schema import FILE, connect
 from tests.hub.conftest import RunningHub, processes
 from tests.hub.gateway import MODELS
 
@@ -183,6 +185,24 @@ def test_custody_shows_the_equation_of_a_gateway(chromium: Browser, running_hub:
         assert visit.page.locator(".chart canvas").bounding_box()["height"] > 200  # type: ignore[index]
         assert visit.errors == []
         assert visit.hosts - {""} == {f"127.0.0.1:{running_hub.port}"}
+
+
+def test_custody_says_that_the_store_was_restored(chromium: Browser, running_hub: RunningHub) -> None:
+    with (
+        contextlib.closing(connect(running_hub.data / FILE)) as db,
+        Visit(chromium, running_hub.url + "/custody", language="zh-CN") as visit,
+    ):
+        line = visit.page.locator(".restored")
+        expect(line).to_be_hidden()
+        db.execute("INSERT INTO restored VALUES (?, ?)", (running_hub.now_ms - 3_600_000, running_hub.now_ms))
+        db.execute("INSERT INTO skipped VALUES ('block-1', 'bulk', 1, 6, 17, 0)")
+        try:
+            expect(line).to_be_visible()
+            expect(line).to_contain_text("已知 12 个数据包")
+        finally:
+            db.execute("DELETE FROM restored")
+            db.execute("DELETE FROM skipped")
+        expect(line).to_be_hidden()
 
 
 def test_custody_on_a_phone_and_in_chinese(chromium: Browser, running_hub: RunningHub) -> None:
