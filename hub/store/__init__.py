@@ -1,1 +1,1 @@
-"""The hub's store: SQLite, one file, written by ingest alone and read by web."""
+"""The hub's store: SQLite, one file, written by ingest alone and read by everybody; readings lie in it as columns."""

@@ -19,7 +19,7 @@ _STEP = 0.25  # how fast the usual interval follows, as a power of the ratio; on
 
 
 class Latest:
-    """Kept by the one writer; `forget` after a transaction that failed."""
+    """Kept by the one writer; `forget` after a transaction that was undone."""
 
     def __init__(self, db: sqlite3.Connection):
         self._db = db

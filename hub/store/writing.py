@@ -57,6 +57,7 @@ class Writer:
         self._db = connect(prepare(data))
         self._clock = clock
         self._commit_ms = 0.0
+        self._undone = False
         self._added_up: dict[tuple[str, str], int] = {}  # below which epoch, by gateway and lane
         try:
             self._registry = Registry(self._db)
@@ -86,6 +87,8 @@ class Writer:
         """All that is written inside is committed together, or not at all."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
+            if self._undone:
+                self._recall()
             yield
             self._write_readings(self._batch.readings())
             self._db.executemany(_CURSOR, ((*key, seq) for key, seq in self._cursors.items()))
@@ -100,13 +103,18 @@ class Writer:
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            self._added_up.clear()
-            self._registry.forget()
-            self._latest.forget()
-            self._sealing.forget()
+            self._undone = True
             raise
         finally:
             self._begin()
+
+    def _recall(self) -> None:
+        """What is known in memory is that of a transaction that was undone: read it from the tables again."""
+        self._added_up.clear()
+        self._registry.forget()
+        self._latest.forget()
+        self._sealing.forget()
+        self._undone = False
 
     def tidy(self) -> bool:
         """Seal what has been hot for long enough, and let go what has expired: some milliseconds' work.

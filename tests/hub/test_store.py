@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -259,3 +260,19 @@ def test_percentiles_are_right_to_five_percent() -> None:
 def test_a_store_that_is_not_there_is_an_error(data: Path) -> None:
     with pytest.raises(StoreError):
         Querying(data).things()
+
+
+def test_counts_are_right_after_transactions_that_were_undone(born: Writer, querying: Querying) -> None:
+    """However often: what was undone is not counted, and the disk may fail while the tables are read again."""
+    store_body(born, pulse(70, 1000))
+    for table in ("hot", "latest", "tally"):
+        born._db.execute(f"CREATE TEMP TRIGGER full BEFORE INSERT ON {table} BEGIN SELECT raise(ABORT, 'full'); END")
+        for _ in range(2):
+            with pytest.raises(sqlite3.Error, match="full"):
+                store_body(born, Body(pulse(71, 2000).columns, [], {"wearable-1": (2, 0)}, {}), 2)
+        born._db.execute("DROP TRIGGER full")
+        assert (stored := querying.streams("wearable-1")[0]).stored == 1
+        assert stored.latest == Point(1000, 70, None, 0, False)
+    store_body(born, pulse(72, 1500), 2)
+    assert querying.streams("wearable-1")[0].stored == 2
+    assert latest(querying) == Point(1500, 72, None, 0, False)
