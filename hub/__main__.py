@@ -1,4 +1,4 @@
-"""The hub's command line: python -m hub {run,ingest,web,enrol,revoke,command,retention,backup,restore}."""
+"""The hub's command line: python -m hub {run,ingest,web,enrol,revoke,command,retention,backup,restore,check}."""
 
 import argparse
 import asyncio
@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from hub import enrolment, retention
-from hub.errors import SetupError
+from hub.errors import SetupError, StoreError
 from runtime.command_line import RequestError, add_arguments, print_result, request_of
 
 
@@ -41,13 +41,14 @@ def _parser() -> argparse.ArgumentParser:
     back = commands.add_parser("restore", help="make a hub's data of a backup")
     back.add_argument("file", type=Path, help="the backup")
     back.add_argument("--replace", action="store_true", help="put the data that is there aside, in a folder beside it")
+    whole = commands.add_parser("check", help="say what of the store is damaged, if anything; it only reads")
     keep = commands.add_parser("retention", help="show how long readings are kept, or set it for a metric")
     keep.add_argument("metric", nargs="?", help="a metric, or * for all that have no policy of their own")
     keep.add_argument("--days", type=int, help="keep readings for so many days, then delete them")
     keep.add_argument("--step-minutes", type=int, metavar="N", help="keep steps of this length in their place")
     keep.add_argument("--step-days", type=int, metavar="DAYS", help="keep the steps so long (default: for ever)")
     keep.add_argument("--forever", action="store_true", help="keep the readings for ever, or as * says")
-    for command in (run, one, page, enrol, revoke, tell, keep, save, back):
+    for command in (run, one, page, enrol, revoke, tell, keep, save, back, whole):
         command.add_argument("--data", type=Path, required=True, metavar="DIR", help="where everything is kept")
     for command in (run, one, page, tell):
         command.add_argument("--host", default="127.0.0.1", help="the address to listen on, or where the broker is")
@@ -83,6 +84,21 @@ def _retention(options: argparse.Namespace) -> None:
         print(f"{metric}: {known.get(metric, known[retention.ALL])}")
 
 
+def _check(data: Path) -> int:
+    from hub.store import checking  # noqa: PLC0415 - as for _run
+
+    found = False
+    try:
+        for problem in checking.problems(data):
+            found = True
+            print(problem)
+    except StoreError as error:
+        raise SetupError(f"the store in {data} cannot be read: {error.reason}") from error
+    if not found:
+        print(f"the store in {data} is whole")
+    return int(found)
+
+
 def _restore(options: argparse.Namespace) -> None:
     from hub import backup  # noqa: PLC0415 - as for _run
 
@@ -112,6 +128,8 @@ def _run(options: argparse.Namespace) -> int:
 
             made = backup.backup(options.data, options.file)
             print(f"{options.file}: {made.readings} readings, {made.files} files, {made.size} bytes")
+        case "check":
+            return _check(options.data)
         case "restore":
             _restore(options)
         case "retention":

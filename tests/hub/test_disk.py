@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from hub.errors import StoreError
 from hub.intake import Intake
+from hub.store.checking import problems
 from hub.store.querying import Querying
 from hub.store.schema import FILE, prepare
 from hub.store.writing import Writer
@@ -20,7 +22,7 @@ from protocols.pack import Body
 from protocols.reading import Reading, reading
 from runtime.mqtt import Message
 from runtime.process import free_port
-from tests.hub.conftest import end_hub, start_hub
+from tests.hub.conftest import ROOT, end_hub, start_hub
 from tests.hub.gateway import Gateway, body
 from tests.hub.test_intake import BORN, UP, header, message, packed
 
@@ -128,6 +130,7 @@ def test_a_damaged_page_costs_its_readings_only(data: Path) -> None:
     streams = {stream.metric: stream for stream in querying.streams()}
     with pytest.raises(StoreError, match="day 0: a block is damaged"):
         querying.history(streams["heart_rate"].id, 0, 1 << 53)
+    assert list(problems(data)) == ["wearable-1 heart_rate, 1970-01-01: a block of 4096 readings is damaged"]
     points, _ = querying.history(streams["heart_rate"].id, 4_100_000, 9_000_000)
     assert len(points) == 4_900
     assert len(querying.history(streams["voltage"].id, 0, 1 << 53)[0]) == 3000
@@ -142,3 +145,30 @@ def test_a_damaged_page_costs_its_readings_only(data: Path) -> None:
 
 def _pack(seq: int, made: list[tuple[str, Reading]]) -> Message:
     return Message(UP, message(header(seq), body(made)), False)
+
+
+def test_the_check_says_what_is_damaged(data: Path) -> None:
+    def check() -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "hub", "check", "--data", str(data)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+
+    writer = Writer(data)
+    intake = Intake(writer, "one")
+    intake.take([BORN, packed(1), packed(2)])
+    writer.seal_all()
+    intake.take([packed(3)])
+    assert (check().returncode, check().stdout) == (0, f"the store in {data} is whole\n")
+    writer._db.execute("UPDATE block SET day = 5")
+    writer._db.execute("INSERT INTO summary VALUES (1, 7, x'00')")
+    writer._db.execute("UPDATE hot SET data = x'0011'")
+    writer.close()
+    said = check()
+    assert said.returncode == 1
+    assert said.stdout.splitlines() == [
+        "wearable-1 heart_rate, 1970-01-06: a block of 2 readings is damaged",
+        "wearable-1 heart_rate, 1970-01-08: the steps that are left of it are damaged",
+        "shelf 0: a row of what has come lately is damaged",
+    ]
+    (data / FILE).write_bytes(b"noise")
+    said = check()
+    assert (said.returncode, said.stderr.count("\n"), "not a database" in said.stderr) == (2, 1, True)
