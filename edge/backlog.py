@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from edge.outbox import Outbox
-from protocols.status import MAX_PAST, Lane, Sample, Status
+from protocols.status import MAX_EPOCHS, MAX_PAST, Counts, Lane, Sample, Status
 from protocols.topics import LANES
 
 _SAMPLE_S = 60.0
@@ -36,14 +36,13 @@ class Backlog:
         # From here on without a pause, so that all of it is of one moment.
         return Status(
             time_ms=self._clock(),
-            epoch=outbox.epoch,
             lanes={
                 lane: Lane(
-                    outbox.tally.now(lane),
+                    [Counts(*each) for each in outbox.tally.durable(lane, sender.open_epochs())[-MAX_EPOCHS:]],
                     readings := outbox.holdings.of_lane(lane),
                     oldest[lane] if readings else None,
                 )
-                for lane in LANES
+                for lane, sender in outbox.senders.items()
             },
             lost=sum(outbox.holdings.lost.values()),
             bytes_held=outbox.bytes_held,

@@ -1,6 +1,6 @@
 """Counts for the equation of custody: read = suppressed + stored + buffered + declared lost, per thing and lane."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from protocols.custody import COUNTER_BITS, NONCE_BITS, incarnation_of
 
@@ -22,10 +22,12 @@ class Tally:
         self._dirty: set[tuple[str, str]] = set()
         self._epoch = epoch
         self._unwritten: dict[tuple[str, int, str], Counts] = {}
+        self._durable: dict[tuple[str, int, str], Counts] = {}  # by lane, epoch and thing
 
     def remember(self, former: Mapping[tuple[str, int, str], Counts], *, over: int) -> None:
         """What the totals hold of each epoch before this one, and up to which one no more can be found."""
         self._former = dict(former)
+        self._durable = dict(former)
         self._recall_from = max(over + 1, incarnation_of(self._first) << COUNTER_BITS + NONCE_BITS)
 
     def recall(self, epoch: int, lanes: Mapping[str, Mapping[str, Counts]]) -> bool:
@@ -57,9 +59,18 @@ class Tally:
         """(read, suppressed) of these things on this lane since the epoch began: what their pack says."""
         return {thing: self._now.get((lane, thing), (0, 0)) for thing in things}
 
-    def now(self, lane: str) -> dict[str, Counts]:
-        """(read, suppressed) of every thing on this lane since the epoch began."""
-        return {thing: counts for (each, thing), counts in self._now.items() if each == lane}
+    def durable(self, lane: str, epochs: Sequence[int]) -> list[tuple[int, int, int]]:
+        """(epoch, read, suppressed) of these epochs of a lane over all things, as it is on disk.
+
+        Other epochs of the lane are forgotten: they will not be asked for again.
+        """
+        sums = dict.fromkeys(epochs, (0, 0))
+        for key in [key for key in self._durable if key[0] == lane]:
+            if key[1] in sums:
+                sums[key[1]] = _sum(sums[key[1]], self._durable[key])
+            else:
+                del self._durable[key]
+        return [(epoch, *counts) for epoch, counts in sums.items()]
 
     def totals(self) -> dict[str, Counts]:
         """(read, suppressed) of every thing over all lanes and epochs."""
@@ -83,6 +94,7 @@ class Tally:
 
     def written(self, tallies: Mapping[tuple[str, int, str], Counts]) -> None:
         """These are on disk."""
+        self._durable.update(tallies)
         self._unwritten = {key: tally for key, tally in self._unwritten.items() if tallies.get(key) != tally}
         self._dirty = {
             (lane, thing)

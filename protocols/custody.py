@@ -253,6 +253,10 @@ class Sender:
     def _narrow(self, window: int) -> int:
         return max(1, window >> self._narrowed)
 
+    def open_epochs(self) -> "list[int]":
+        """The epochs of which something is held or may yet be, the newest last."""
+        return [outgoing.epoch for outgoing in self._epochs]
+
     def next_due_ms(self) -> int | None:
         """When `due` has something to send again though nothing else happens, or None if nothing is under way."""
         times = [outgoing.progress_ms + self._resend_ms for outgoing in self._epochs if outgoing.in_flight()]

@@ -9,18 +9,25 @@ from collections import namedtuple
 
 from .custody import MAX_EPOCH
 from .errors import DecodeError
-from .tally import decode_tallies, json_object, lanes_of, number, numbers
+from .tally import json_object, lanes_of, number, numbers, rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NamedTuple
 
+    class Counts(NamedTuple):
+        """What was read and suppressed of all things on a lane in an epoch, as far as a power cut would not undo it."""
+
+        epoch: int
+        read: int
+        suppressed: int
+
     class Lane(NamedTuple):
-        """tallies: {thing: (read, suppressed)} since the epoch began, as packs give them. readings: how many are held;
-        oldest_ms: when the oldest of them was made, None if there is none.
+        """counts: of the epochs of which something is held, and of the newest, which comes last. readings: how many
+        are held; oldest_ms: when the oldest of them was made, None if there is none.
         """
 
-        tallies: dict[str, tuple[int, int]]
+        counts: "list[Counts]"
         readings: int
         oldest_ms: "int | None"
 
@@ -32,13 +39,12 @@ if TYPE_CHECKING:
         oldest_ms: "int | None"
 
     class Status(NamedTuple):
-        """epoch: the newest. lost: readings in gap records that the hub has not confirmed. failure: why the outbox
+        """lost: readings in gap records that the hub has not confirmed. failure: why the outbox
         cannot be written, empty if it can. past: samples from before, oldest first, for a hub that may have missed
         them.
         """
 
         time_ms: int
-        epoch: int
         lanes: "dict[str, Lane]"
         lost: int
         bytes_held: int
@@ -47,11 +53,13 @@ if TYPE_CHECKING:
         past: "list[Sample]"
 
 else:
-    Lane = namedtuple("Lane", ("tallies", "readings", "oldest_ms"))
+    Counts = namedtuple("Counts", ("epoch", "read", "suppressed"))
+    Lane = namedtuple("Lane", ("counts", "readings", "oldest_ms"))
     Sample = namedtuple("Sample", ("time_ms", "readings", "oldest_ms"))
-    Status = namedtuple("Status", ("time_ms", "epoch", "lanes", "lost", "bytes_held", "max_bytes", "failure", "past"))
+    Status = namedtuple("Status", ("time_ms", "lanes", "lost", "bytes_held", "max_bytes", "failure", "past"))
 
-MAX_BYTES = 800_000
+MAX_BYTES = 200_000
+MAX_EPOCHS = 64  # of a lane, the newest
 MAX_PAST = 1440  # a day by the minute
 _MAX_REASON = 300
 
@@ -61,10 +69,9 @@ def encode(status: "Status") -> bytes:
     return json.dumps(
         {
             "time_ms": status.time_ms,
-            "epoch": status.epoch,
             "lanes": {
                 name: {
-                    "tallies": lane.tallies,
+                    "counts": [list(counts) for counts in lane.counts],
                     "readings": lane.readings,
                     "oldest_ms": lane.oldest_ms,
                 }
@@ -87,13 +94,12 @@ def decode(data: bytes) -> "Status":
     held, most = numbers("status", "bytes", message.get("bytes"), 2)
     return Status(
         _number("time_ms", message.get("time_ms")),
-        number("status", "epoch", message.get("epoch"), MAX_EPOCH),
         {name: _lane(name, lane) for name, lane in lanes_of("status", message).items()},
         _number("lost", message.get("lost")),
         held,
         most,
         failure[:_MAX_REASON],
-        _past(message.get("past")),
+        [_sample(row) for row in rows("status", "past", message.get("past"), MAX_PAST, 3)],
     )
 
 
@@ -101,27 +107,31 @@ def _lane(name: str, lane: object) -> "Lane":
     if not isinstance(lane, dict):
         raise DecodeError("status", name + " is not a JSON object")
     return Lane(
-        decode_tallies("status", lane.get("tallies")),
+        [_counts(name, row) for row in rows("status", name + " counts", lane.get("counts"), MAX_EPOCHS, 3)],
         _number(name + " readings", lane.get("readings")),
         _time("the oldest of " + name, lane.get("oldest_ms")),
     )
 
 
-def _past(rows: object) -> "list[Sample]":
-    if not isinstance(rows, list) or len(rows) > MAX_PAST:
-        raise DecodeError("status", "past is not a list of at most " + str(MAX_PAST) + " samples")
-    found = []
-    for row in rows:
-        if not isinstance(row, list) or len(row) != 3:
-            raise DecodeError("status", "a sample of the past has not three parts")
-        found.append(
-            Sample(
-                _number("a past time", row[0]),
-                _number("past readings", row[1]),
-                _time("the oldest of the past", row[2]),
-            )
-        )
-    return found
+def _counts(name: str, row: "list[object]") -> "Counts":
+    epoch, read, suppressed = row
+    counts = Counts(
+        number("status", "an epoch of " + name, epoch, MAX_EPOCH),
+        _number("what was read of " + name, read),
+        _number("what was suppressed of " + name, suppressed),
+    )
+    if counts.suppressed > counts.read:
+        raise DecodeError("status", name + " has suppressed more than it read")
+    return counts
+
+
+def _sample(row: "list[object]") -> "Sample":
+    time_ms, readings, oldest_ms = row
+    return Sample(
+        _number("a past time", time_ms),
+        _number("past readings", readings),
+        _time("the oldest of the past", oldest_ms),
+    )
 
 
 def _time(name: str, value: object) -> "int | None":

@@ -1,7 +1,7 @@
 """Tallies by lane: what was read and suppressed of each thing since an epoch began. Pure; JSON.
 
-They stand in a gateway's status, and in the message by which the hub gives back to a gateway what it knows of the epoch
-before: one that was killed may not have on disk what it had already sent.
+The hub gives back to a gateway what it knows of the epoch before: one that was killed may not have on disk what it had
+already sent.
 
 {"epoch": 824330232528897, "lanes": {"urgent": {}, "bulk": {"meter-1": [1200, 900]}}}
 """
@@ -27,26 +27,25 @@ def decode(data: bytes) -> tuple[int, dict[str, dict[str, tuple[int, int]]]]:
     message = json_object("tally", data, MAX_BYTES)
     lanes = lanes_of("tally", message)
     return number("tally", "epoch", message.get("epoch"), MAX_EPOCH), {
-        name: decode_tallies("tally", table) for name, table in lanes.items()
+        name: _tallies(table) for name, table in lanes.items()
     }
 
 
-def decode_tallies(subject: str, table: object) -> dict[str, tuple[int, int]]:
-    """{thing: (read, suppressed)} out of a message. Raises DecodeError."""
+def _tallies(table: object) -> dict[str, tuple[int, int]]:
     if not isinstance(table, dict) or len(table) > _MAX_THINGS:
-        raise DecodeError(subject, "tallies are not a table of at most " + str(_MAX_THINGS) + " things")
+        raise DecodeError("tally", "a lane is not a table of at most " + str(_MAX_THINGS) + " things")
     found = {}
     for thing, tally in table.items():
         if not is_id(thing):
-            raise DecodeError(subject, repr(thing[:80]) + " is no id of a thing")
-        read, suppressed = numbers(subject, "the tally of " + thing, tally, 2)
+            raise DecodeError("tally", repr(thing[:80]) + " is no id of a thing")
+        read, suppressed = numbers("tally", thing, tally, 2)
         if suppressed > read:
-            raise DecodeError(subject, thing + " has suppressed more than it read")
+            raise DecodeError("tally", thing + " has suppressed more than it read")
         found[thing] = (read, suppressed)
     return found
 
 
-def json_object(subject: str, data: bytes, max_bytes: int) -> dict:  # type: ignore[type-arg]  # MicroPython, as below
+def json_object(subject: str, data: bytes, max_bytes: int) -> dict:  # type: ignore[type-arg]  # see below
     """The JSON object in a message. Raises DecodeError."""
     if len(data) > max_bytes:
         raise DecodeError(subject, str(len(data)) + " bytes are too many")
@@ -65,6 +64,16 @@ def lanes_of(subject: str, message: dict) -> dict:  # type: ignore[type-arg]  # 
     if not isinstance(lanes, dict) or set(lanes) != set(LANES):
         raise DecodeError(subject, "lanes are not " + " and ".join(LANES))
     return lanes
+
+
+def rows(subject: str, name: str, values: object, most: int, width: int) -> list:  # type: ignore[type-arg]
+    """At most so many lists of that width. Raises DecodeError."""
+    if not isinstance(values, list) or len(values) > most:
+        raise DecodeError(subject, name + " is not a list of at most " + str(most))
+    for row in values:
+        if not isinstance(row, list) or len(row) != width:
+            raise DecodeError(subject, name + " has a row that is not of " + str(width))
+    return values
 
 
 def numbers(subject: str, name: str, values: object, count: int) -> list[int]:

@@ -5,53 +5,19 @@ stored by us: were something missing or stored twice, the two would not meet.
 """
 
 import sqlite3
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from protocols.custody import COUNTER_BITS, NONCE_BITS, incarnation_of
-from protocols.pack import Body
+from hub.store import tallies
+from hub.store.tallies import Sums
 from protocols.status import Sample, Status, decode, encode
-from protocols.topics import LANES
-
-Numbering = tuple[str, str, int]  # a pack's gateway, lane and epoch
-Loss = tuple[int, int, int]  # readings, from ms, to ms
 
 BACKLOG_STEP_MS = 60_000  # the most that was held in each minute is kept
 SILENT_MS = 150_000  # a gateway tells at least once a minute
-_EPOCHS_APART = 8  # of a gateway's lane: what is older, and acknowledged whole, is added up under epoch 0
 _BACKLOG_KEPT_MS = 2 * 86_400_000
 
-_TALLY = """
-INSERT INTO tally (gateway, lane, epoch, thing, read, suppressed, stored) VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET read = max(read, excluded.read), suppressed = max(suppressed, excluded.suppressed),
-    stored = stored + excluded.stored
-"""
-# Apart from what the packs say, which is of the packs that have come: gap records are reckoned against that.
-_TOLD = """
-INSERT INTO tally (gateway, lane, epoch, thing, read, suppressed, told_read, told_suppressed)
-VALUES (?, ?, ?, ?, 0, 0, ?, ?)
-ON CONFLICT DO UPDATE SET told_read = max(told_read, excluded.told_read),
-    told_suppressed = max(told_suppressed, excluded.told_suppressed)
-"""
-_PACKED = "SELECT read - suppressed FROM tally WHERE gateway = ? AND lane = ? AND epoch = ? AND thing = ?"
-_OLD_EPOCHS = """
-SELECT DISTINCT epoch FROM tally WHERE gateway = ? AND lane = ? AND epoch > ? AND epoch < ? ORDER BY epoch DESC
-"""
-_ADD_UP = """
-INSERT INTO tally (gateway, lane, epoch, thing, read, suppressed, stored)
-SELECT gateway, lane, 0, thing, max(read, told_read), max(suppressed, told_suppressed), stored FROM tally
-WHERE gateway = ? AND lane = ? AND epoch = ?
-ON CONFLICT DO UPDATE SET read = read + excluded.read, suppressed = suppressed + excluded.suppressed,
-    stored = stored + excluded.stored
-"""
 _BACKLOG = """
 INSERT INTO backlog (gateway, time_ms, readings, age_ms) VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET readings = max(readings, excluded.readings), age_ms = max(age_ms, excluded.age_ms)
-"""
-_SUMS = """
-SELECT gateway, sum(max(read, told_read)) AS read, sum(max(suppressed, told_suppressed)) AS suppressed,
-    sum(stored) AS stored
-FROM tally {where} GROUP BY gateway
 """
 
 
@@ -116,107 +82,30 @@ class Backlog:
     age_ms: int
 
 
-class Tallies:
-    """What the packs of a batch say was read and suppressed, and what was stored of it, until it is written."""
-
-    def __init__(self) -> None:
-        self._counts: dict[tuple[str, str, int, str], list[int]] = {}  # read, suppressed, stored
-
-    def add(self, numbering: Numbering, tallies: Mapping[str, tuple[int, int]], stored: Mapping[str, int]) -> None:
-        """Take over what a pack says of the time since its epoch began, and how much it brought of each thing."""
-        for thing, (read, suppressed) in tallies.items():
-            counts = self._counts.setdefault((*numbering, thing), [0, 0, 0])
-            counts[:2] = max(counts[0], read), max(counts[1], suppressed)
-        for thing, count in stored.items():
-            self._counts.setdefault((*numbering, thing), [0, 0, 0])[2] += count
-
-    def write(self, db: sqlite3.Connection) -> None:
-        """Write them, and begin anew."""
-        db.executemany(_TALLY, ((*key, *counts) for key, counts in self._counts.items()))
-        self._counts.clear()
-
-
-def add_up(db: sqlite3.Connection, gateway: str, lane: str, oldest: int) -> None:
-    """Add up the tallies of old epochs, that they may not become more for ever with each loss of the line.
-
-    Those below `oldest` have been acknowledged whole, so that no more comes of them.
-    """
-    first = incarnation_of(oldest) << COUNTER_BITS + NONCE_BITS
-    for (epoch,) in db.execute(_OLD_EPOCHS, (gateway, lane, first, oldest)).fetchall()[_EPOCHS_APART:]:
-        db.execute(_ADD_UP, (gateway, lane, epoch))
-        db.execute("DELETE FROM tally WHERE gateway = ? AND lane = ? AND epoch = ?", (gateway, lane, epoch))
-
-
-def not_stored(db: sqlite3.Connection, numbering: Numbering, body: Body) -> dict[str, Loss]:
-    """What a gap record declares lost, without what came here before its packs gave way.
-
-    The tallies tell it: ours those of the last pack that came, its own those of the last one that gave way.
-    """
-    lost = {}
-    for thing, (count, from_ms, to_ms) in body.lost.items():
-        read, suppressed = body.tallies.get(thing, (0, 0))
-        (before,) = db.execute(_PACKED, (*numbering, thing)).fetchone() or (0,)
-        if (between := read - suppressed - before) > 0:
-            lost[thing] = (min(count, between), from_ms, to_ms)
-    return lost
-
-
 def write_status(db: sqlite3.Connection, gateway: str, status: Status, *, now_ms: int, retained: bool) -> None:
     """Take over a status. A retained one was made before we listened: it is as old as it says, and judges nothing."""
-    kept = encode(_without_tallies(status))
+    kept = encode(_without_counts(status))
     if retained and db.execute("SELECT 1 FROM status WHERE gateway = ? AND message = ?", (gateway, kept)).fetchone():
         return  # it was taken when it was said
-    _write_told(db, gateway, status)
+    tallies.write_told(db, gateway, status.lanes)
     heard_ms = min(now_ms, status.time_ms) if retained else now_ms
     missing = 0
-    if not retained:  # it came behind the packs that were sent before it, so that it and the tallies are of one moment
+    if not retained:  # it came behind the packs that were sent before it, so that it and the counts are of one moment
         missing = max(0, _outside(db, gateway) - _buffered(status) - status.lost)
     db.execute("INSERT OR REPLACE INTO status VALUES (?, ?, ?, ?)", (gateway, heard_ms, missing, kept))
     _write_backlog(db, gateway, status, heard_ms, now_ms)
 
 
-def _write_told(db: sqlite3.Connection, gateway: str, status: Status) -> None:
-    """Of the newest epoch alone: a status that was held up would bring back one that has been added up."""
-    end = incarnation_of(status.epoch) + 1 << COUNTER_BITS + NONCE_BITS
-    for name, lane in status.lanes.items():
-        query = "SELECT max(epoch) FROM tally WHERE gateway = ? AND lane = ? AND epoch < ?"
-        (newest,) = db.execute(query, (gateway, name, end)).fetchone()
-        if status.epoch >= (newest or 0):
-            rows = [(gateway, name, status.epoch, thing, *tally) for thing, tally in lane.tallies.items()]
-            db.executemany(_TOLD, rows)
-
-
-def newest_tallies(
-    db: sqlite3.Connection, gateway: str, incarnation: int
-) -> tuple[int, dict[str, dict[str, tuple[int, int]]]] | None:
-    """The newest epoch that is known of this incarnation of a gateway's storage, and its tallies by lane and thing."""
-    begin, end = (each << COUNTER_BITS + NONCE_BITS for each in (incarnation, incarnation + 1))
-    query = "SELECT max(epoch) FROM tally WHERE gateway = ? AND lane = ? AND epoch BETWEEN ? AND ?"
-    newest = [db.execute(query, (gateway, lane, begin, end)).fetchone()[0] for lane in LANES]
-    epoch = max((each for each in newest if each), default=None)
-    if epoch is None:
-        return None
-    found: dict[str, dict[str, tuple[int, int]]] = {lane: {} for lane in LANES}
-    query = (
-        "SELECT lane, thing, max(read, told_read) AS read, max(suppressed, told_suppressed) AS suppressed FROM tally"
-        " WHERE gateway = ? AND lane = ? AND epoch = ?"
-    )
-    for lane in LANES:
-        for row in db.execute(query, (gateway, lane, epoch)):
-            found[lane][row["thing"]] = row["read"], row["suppressed"]
-    return epoch, found
-
-
 def accounts(db: sqlite3.Connection) -> list[Account]:
     """The account of every gateway that has called."""
-    sums = {row["gateway"]: row for row in db.execute(_SUMS.format(where=""))}
+    sums = tallies.sums(db)
     lost = dict(db.execute("SELECT gateway, sum(count) FROM lost GROUP BY gateway").fetchall())
     aside = dict(db.execute("SELECT gateway, count(*) FROM set_aside GROUP BY gateway").fetchall())
     skipped = dict(db.execute("SELECT gateway, sum(upto_seq - from_seq + 1) FROM skipped GROUP BY gateway").fetchall())
     heard = {row["gateway"]: row for row in db.execute("SELECT * FROM status")}
     return [
         replace(
-            _account(row, sums.get(row["id"]), lost.get(row["id"], 0), heard.get(row["id"])),
+            _account(row, sums.get(row["id"], Sums()), lost.get(row["id"], 0), heard.get(row["id"])),
             set_aside=aside.get(row["id"], 0),
             skipped=skipped.get(row["id"], 0),
         )
@@ -236,13 +125,13 @@ def backlog(db: sqlite3.Connection, gateway: str, from_ms: int, to_ms: int, step
 
 def _outside(db: sqlite3.Connection, gateway: str) -> int:
     """Readings that the gateway has counted and we do not have: it holds them, or they are lost."""
-    row = db.execute(_SUMS.format(where="WHERE gateway = ?"), (gateway,)).fetchone()
+    read, suppressed, stored = tallies.sums(db, gateway).get(gateway, Sums())
     (lost,) = db.execute("SELECT coalesce(sum(count), 0) FROM lost WHERE gateway = ?", (gateway,)).fetchone()
-    return (row["read"] - row["suppressed"] - row["stored"] if row else 0) - int(lost)
+    return read - suppressed - stored - int(lost)
 
 
-def _account(gateway: sqlite3.Row, sums: sqlite3.Row | None, lost: int, told: sqlite3.Row | None) -> Account:
-    read, suppressed, stored = (sums["read"], sums["suppressed"], sums["stored"]) if sums else (0, 0, 0)
+def _account(gateway: sqlite3.Row, sums: Sums, lost: int, told: sqlite3.Row | None) -> Account:
+    read, suppressed, stored = sums
     outside = max(0, read - suppressed - stored - lost)
     heard = _heard(told) if told else None
     # What has come since the last status was either held or lost then: it cannot be missing any more.
@@ -263,8 +152,8 @@ def _account(gateway: sqlite3.Row, sums: sqlite3.Row | None, lost: int, told: sq
     )
 
 
-def _without_tallies(status: Status) -> Status:
-    return status._replace(past=[], lanes={name: lane._replace(tallies={}) for name, lane in status.lanes.items()})
+def _without_counts(status: Status) -> Status:
+    return status._replace(past=[], lanes={name: lane._replace(counts=[]) for name, lane in status.lanes.items()})
 
 
 def _heard(row: sqlite3.Row) -> Heard:

@@ -76,15 +76,24 @@ CREATE TABLE cursor (
     PRIMARY KEY (gateway, lane, epoch)
 ) WITHOUT ROWID;
 
--- read, suppressed: what packs say of their epoch; told_...: what statuses say; stored: what came of it.
+-- read, suppressed: what packs say of their epoch; stored: what came of it. Epoch 0: all that were added up.
 CREATE TABLE tally (
     gateway TEXT NOT NULL, lane TEXT NOT NULL, epoch INTEGER NOT NULL, thing TEXT NOT NULL,
     read INTEGER NOT NULL, suppressed INTEGER NOT NULL, stored INTEGER NOT NULL DEFAULT 0,
-    told_read INTEGER NOT NULL DEFAULT 0, told_suppressed INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (gateway, lane, epoch, thing)
 ) WITHOUT ROWID;
 
--- Each gateway's last status, without its tallies and its past, and what was missing then.
+-- What statuses say of an epoch, over all things; of epoch 0 also what was added up of those that none spoke of.
+CREATE TABLE told (
+    gateway TEXT NOT NULL, lane TEXT NOT NULL, epoch INTEGER NOT NULL, read INTEGER NOT NULL,
+    suppressed INTEGER NOT NULL, PRIMARY KEY (gateway, lane, epoch)
+) WITHOUT ROWID;
+
+CREATE TABLE added_up (
+    gateway TEXT NOT NULL, lane TEXT NOT NULL, upto INTEGER NOT NULL, PRIMARY KEY (gateway, lane)
+) WITHOUT ROWID;
+
+-- Each gateway's last status, without its counts and its past, and what was missing then.
 CREATE TABLE status (
     gateway TEXT PRIMARY KEY, heard_ms INTEGER NOT NULL, missing INTEGER NOT NULL, message BLOB NOT NULL
 ) WITHOUT ROWID;

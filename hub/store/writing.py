@@ -11,8 +11,7 @@ import numpy as np
 
 from hub.birth import Birth
 from hub.errors import StoreError, UnknownAliasError
-from hub.store import accounts, hot
-from hub.store.accounts import Numbering, Tallies
+from hub.store import accounts, hot, tallies
 from hub.store.batch import Batch, aliases_of
 from hub.store.expiry import Expiry
 from hub.store.lag import buckets_of
@@ -21,6 +20,7 @@ from hub.store.readings import RECORD, Readings
 from hub.store.registry import Registry
 from hub.store.schema import connect, prepare
 from hub.store.sealing import Sealing
+from hub.store.tallies import ByLane, Numbering, Tallies
 from protocols.custody import Header, incarnation_of
 from protocols.pack import Body
 from protocols.status import Status
@@ -151,11 +151,9 @@ class Writer:
         """Take over what a gateway says that it holds; retained: it was said before we listened."""
         self._statuses.append((gateway, status, retained))
 
-    def newest_tallies(
-        self, gateway: str, incarnation: int
-    ) -> tuple[int, dict[str, dict[str, tuple[int, int]]]] | None:
-        """See hub.store.accounts; to be asked between transactions."""
-        return accounts.newest_tallies(self._db, gateway, incarnation)
+    def newest_tallies(self, gateway: str, incarnation: int) -> tuple[int, ByLane] | None:
+        """See hub.store.tallies.newest; to be asked between transactions."""
+        return tallies.newest(self._db, gateway, incarnation)
 
     def check_pack(self, gateway: str, header: Header, body: Body) -> None:
         """Raises UnknownAliasError if the pack speaks of an alias that no birth has announced."""
@@ -190,14 +188,14 @@ class Writer:
     def _add_up(self) -> None:
         for (gateway, lane), oldest in self._oldest.items():
             if oldest > self._added_up.get((gateway, lane), 0):
-                accounts.add_up(self._db, gateway, lane, oldest)
+                tallies.add_up(self._db, gateway, lane, oldest)
                 self._added_up[gateway, lane] = oldest
 
     def _write_losses(self, numbering: Numbering, header: Header, body: Body) -> None:
         lost = body.lost
         if lost and not (body.columns or body.rows):
             self._tallies.write(self._db)  # it is reckoned against those of the packs before it
-            lost = accounts.not_stored(self._db, numbering, body)
+            lost = tallies.not_stored(self._db, numbering, body)
         self._db.executemany(_LOST, [(*numbering, header.seq, thing, *loss) for thing, loss in lost.items()])
 
     def set_aside(self, gateway: str, lane: str, header: Header, message: bytes, reason: str) -> None:

@@ -20,6 +20,7 @@ from edge.outbox_file import OutboxFile
 from edge.outbox_rows import Row, gap_of
 from edge.outbox_state import OutboxState
 from edge.packing import Packing
+from edge.tally import Tally
 from edge.uplink.report import worth_telling
 from protocols.custody import epoch_number
 from protocols.reading import reading
@@ -140,23 +141,44 @@ async def test_the_oldest_reading_is_found_on_disk_and_off_it_and_after_a_restar
     path = tmp_path / "o.db"
     async with opened(path) as outbox:
         told = Backlog(outbox, clock=lambda: NOW_MS)
-        assert (await told.status(past=False)).lanes == {lane: Lane({}, 0, None) for lane in LANES}
+        first = outbox.epoch
+        empty = Lane([(first, 0, 0)], 0, None)
+        assert (await told.status(past=False)).lanes == {URGENT: empty, BULK: empty}
         put(outbox, BULK, NOW_MS - 5000)
         put(outbox, BULK, NOW_MS - 4000)
-        assert (await told.status(past=False)).lanes[BULK] == Lane({"meter": (2, 0)}, 2, NOW_MS - 5000)
+        assert (await told.status(past=False)).lanes[BULK][1:] == (2, NOW_MS - 5000)
         await settled(outbox)
-        assert (await told.status(past=False)).lanes[BULK] == Lane({"meter": (2, 0)}, 2, NOW_MS - 5000)
+        assert (await told.status(past=False)).lanes[BULK] == Lane([(first, 2, 0)], 2, NOW_MS - 5000)
         await outbox.open_epoch()
         put(outbox, BULK, NOW_MS - 100)
         put(outbox, URGENT, NOW_MS - 50)
+        await settled(outbox)
+        second = outbox.epoch
         lanes = (await told.status(past=False)).lanes
-        assert lanes == {
-            URGENT: Lane({"meter": (1, 0)}, 1, NOW_MS - 50),
-            BULK: Lane({"meter": (1, 0)}, 3, NOW_MS - 5000),
-        }
+        assert lanes[URGENT] == Lane([(first, 0, 0), (second, 1, 0)], 1, NOW_MS - 50)
+        assert lanes[BULK] == Lane([(first, 2, 0), (second, 1, 0)], 3, NOW_MS - 5000)
     async with opened(path) as outbox:
         lanes = (await Backlog(outbox, clock=lambda: NOW_MS).status(past=False)).lanes
-        assert lanes == {URGENT: Lane({}, 1, NOW_MS - 50), BULK: Lane({}, 3, NOW_MS - 5000)}
+        assert lanes[URGENT] == Lane([(second, 1, 0), (outbox.epoch, 0, 0)], 1, NOW_MS - 50)
+        assert lanes[BULK] == Lane([(first, 2, 0), (second, 1, 0), (outbox.epoch, 0, 0)], 3, NOW_MS - 5000)
+
+
+def test_the_hub_is_told_what_a_power_cut_would_not_undo() -> None:
+    tally = Tally({}, EPOCHS[0])
+    tally.packed(BULK, "meter", 5)
+    tally.packed(BULK, "clock", 1)
+    tally.packed(URGENT, "meter", 3)
+    assert tally.durable(BULK, [EPOCHS[0]]) == [(EPOCHS[0], 0, 0)]
+    batch = tally.unwritten()
+    tally.suppressed(BULK, "meter", 2)
+    tally.written(batch)
+    assert tally.durable(BULK, [EPOCHS[0]]) == [(EPOCHS[0], 6, 0)]
+    tally.open_epoch(EPOCHS[1])
+    tally.packed(BULK, "meter", 1)
+    tally.written(tally.unwritten())
+    assert tally.durable(BULK, EPOCHS[:2]) == [(EPOCHS[0], 8, 2), (EPOCHS[1], 1, 0)]
+    assert tally.durable(BULK, EPOCHS[1:2]) == [(EPOCHS[1], 1, 0)]
+    assert tally.durable(URGENT, EPOCHS[:2]) == [(EPOCHS[0], 3, 0), (EPOCHS[1], 0, 0)]
 
 
 async def test_what_gave_way_is_lost_until_the_hub_has_heard_so_also_after_a_restart(
@@ -170,7 +192,7 @@ async def test_what_gave_way_is_lost_until_the_hub_has_heard_so_also_after_a_res
             while not outbox.holdings.lost[BULK]:
                 await asyncio.sleep(0.005)
         status = await Backlog(outbox, clock=lambda: NOW_MS).status(past=False)
-        assert (status.lanes[BULK], status.lost) == (Lane({"meter": (1, 0)}, 0, None), 1)
+        assert (status.lanes[BULK], status.lost) == (Lane([(outbox.epoch, 1, 0)], 0, None), 1)
     monkeypatch.undo()
     async with opened(path) as outbox:
         told = Backlog(outbox, clock=lambda: NOW_MS)
@@ -200,8 +222,8 @@ async def test_a_sample_a_minute_is_kept_for_a_day(tmp_path: Path, monkeypatch: 
 def status(
     time_ms: int, *, readings: int = 0, oldest_ms: int | None = None, lost: int = 0, failure: str = ""
 ) -> Status:
-    lanes = {URGENT: Lane({}, 0, None), BULK: Lane({}, readings, oldest_ms)}
-    return Status(time_ms, 1, lanes, lost, 0, 1, failure, [])
+    lanes = {URGENT: Lane([], 0, None), BULK: Lane([], readings, oldest_ms)}
+    return Status(time_ms, lanes, lost, 0, 1, failure, [])
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from bench.faults import measure
 from bench.parts.campaign import campaign
 from bench.parts.lab import EVERYTHING
+from hub.store.querying import Querying
 
 
 @pytest.mark.timeout(180)
@@ -18,6 +19,8 @@ async def test_every_reading_is_stored_once_whoever_is_killed() -> None:
                 while not under.kill(name):  # its program was killed before, and has not started it yet
                     await asyncio.sleep(0.05)
             await under.recovered()
+            accounts = await asyncio.to_thread(Querying(under.lab.hub_data).accounts)
+            assert [account.balanced for account in accounts] == [True]  # and nobody is accused of a loss
     assert under.result["missing"] == under.result["duplicates"] == under.result["declared_lost"] == 0
     assert under.result["suppressed"] > 0
 

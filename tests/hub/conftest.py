@@ -20,7 +20,7 @@ from hub.store.writing import Writer
 from protocols.custody import Header, epoch_number
 from protocols.pack import Body
 from protocols.reading import DecimalFraction, reading
-from protocols.status import Lane, Sample
+from protocols.status import Sample
 from runtime.process import free_port
 from tests.hub.gateway import ID, INCARNATION, Gateway, birth, body, status_of
 
@@ -162,9 +162,10 @@ async def _feed(data: Path, mqtt_port: int, now_ms: int) -> None:
         running = group.create_task(gateway.run())
         await gateway.emptied()
         # It has five readings more than it has sent, and four that gave way.
-        held = Lane({"wearable-1": (250, 121)}, 5, now_ms - 90_000)
         past = [Sample(now_ms - 60_000 * minute, 10 * minute, now_ms - 61_000 * minute) for minute in range(30, 0, -1)]
-        gateway.tell(status_of(held, epoch=gateway.epoch, time_ms=now_ms, lost=4, past=past))
+        counts = [(gateway.epoch, 490, 121)]
+        told = status_of(counts, readings=5, oldest_ms=now_ms - 90_000, time_ms=now_ms, lost=4, past=past)
+        gateway.tell(told)
         while Querying(data).accounts()[0].heard is None:
             await asyncio.sleep(0.05)
         running.cancel()

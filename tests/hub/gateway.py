@@ -25,7 +25,7 @@ from protocols.custody import Header, Sender, epoch_number
 from protocols.deflated import deflate
 from protocols.pack import Body
 from protocols.reading import Reading
-from protocols.status import Lane, Sample, Status
+from protocols.status import Counts, Lane, Sample, Status
 from runtime.mqtt import Broker, MqttError, Session, Will, keep_session
 from runtime.tls import client_tls
 
@@ -122,11 +122,13 @@ def enrolled(data: Path, name: str) -> ssl.SSLContext:
 
 
 def status_of(
-    lane: Lane, *, epoch: int, time_ms: int, lost: int = 0, failure: str = "", past: Sequence[Sample] = ()
-) -> Status:
-    """A status of a gateway that has the bulk lane alone."""
-    lanes = {topics.URGENT: Lane({}, 0, None), topics.BULK: lane}
-    return Status(time_ms, epoch, lanes, lost, 4096, 512 << 20, failure, list(past))
+    counts: Sequence[tuple[int, int, int]], *, readings: int = 0, oldest_ms: int | None = None, time_ms: int,
+    lost: int = 0, failure: str = "", past: Sequence[Sample] = (),
+) -> Status:  # fmt: skip
+    """A status of a gateway that has the bulk lane alone, with the (epoch, read, suppressed) of it."""
+    bulk = Lane([Counts(*each) for each in counts], readings, oldest_ms)
+    lanes = {topics.URGENT: Lane([], 0, None), topics.BULK: bulk}
+    return Status(time_ms, lanes, lost, 4096, 512 << 20, failure, list(past))
 
 
 class Gateway:

@@ -12,7 +12,6 @@ from hub.store.readings import Stored
 from hub.store.steps import Step
 from hub.values import exact_text
 from protocols.reading import BAD_REFUSED, refused
-from protocols.status import Lane
 from tests.hub.gateway import status_of
 
 
@@ -130,7 +129,7 @@ def test_sizes(count: int, text: str) -> None:
 def made_account(
     gateway: str, *, buffered: int = 0, missing: int = 0, online: bool = True, failure: str = ""
 ) -> Account:
-    status = status_of(Lane({}, buffered, 0), epoch=1, time_ms=10_000, failure=failure)
+    status = status_of([], readings=buffered, oldest_ms=0, time_ms=10_000, failure=failure)
     terms = {"read": 100, "suppressed": 0, "stored": 100, "declared_lost": 0, "twice": 0}
     heard = Heard(10_000, status, buffered, 10_000)
     return Account(gateway, online, 0, **terms, buffered=buffered, missing=missing, heard=heard)

@@ -127,11 +127,13 @@ def _cursor_decode(text, args):
 
 
 def _status_encode(value, args):
-    time_ms, epoch, lanes, lost, held, most, failure, past = value
-    lanes = {name: status.Lane(*lane) for name, lane in lanes.items()}
+    time_ms, lanes, lost, held, most, failure, past = value
+    lanes = {
+        name: status.Lane([status.Counts(*each) for each in counts], readings, oldest_ms)
+        for name, (counts, readings, oldest_ms) in lanes.items()
+    }
     past = [status.Sample(*sample) for sample in past]
-    made = status.Status(time_ms, epoch, lanes, lost, held, most, failure, past)
-    return json.loads(status.encode(made))
+    return json.loads(status.encode(status.Status(time_ms, lanes, lost, held, most, failure, past)))
 
 
 def _sender(events, args):
