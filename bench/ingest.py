@@ -38,7 +38,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000_000, help="readings there before (default 10 million)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kerb-bench-") as folder:
-        print(json.dumps(asyncio.run(measure(Path(folder), given.gateways, given.seconds, given.rows))))
+        said = asyncio.run(measure(Path(folder), given.gateways, given.seconds, given.rows))
+    print(json.dumps(said))
+    if said["missing"] or said["duplicates"]:
+        raise SystemExit(1)
 
 
 async def measure(data: Path, gateways: int, seconds: float, rows: int) -> dict[str, Any]:
