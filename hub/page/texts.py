@@ -55,6 +55,10 @@ _WORDS = {
     "no_storing": ("Nothing can be stored now: {}", "当前无法存储：{}"),
     "database or disk is full": ("database or disk is full", "数据库或磁盘已满"),
     "database disk image is malformed": ("its file is damaged", "存储文件已损坏"),
+    "its file is gone or empty, but its log is there": (
+        "its file is gone or empty, but its log is there",
+        "存储文件缺失或为空，但日志仍在",
+    ),
     "file is not a database": ("its file is damaged: it is no database", "存储文件已损坏：不是数据库"),
     "unable to open database file": ("its file cannot be opened", "无法打开存储文件"),
     "disk I/O error": ("disk I/O error", "磁盘读写错误"),

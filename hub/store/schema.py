@@ -148,15 +148,28 @@ def prepare(data: Path) -> Path:
     """
     data.mkdir(parents=True, exist_ok=True)
     try:
-        with (data / "migrate.lock").open("w") as lock, closing(connect(data / FILE)) as connection:
+        with (data / "migrate.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            migrations.apply(Database(connection))
-            newer = unknown_migrations(connection)
+            _check_log(data / FILE)
+            with closing(connect(data / FILE)) as connection:
+                migrations.apply(Database(connection))
+                newer = unknown_migrations(connection)
     except sqlite3.Error as error:
         raise StoreError(str(error)) from error
     if newer:
         raise SetupError(f"{data / FILE} is of a newer version of the hub, which knows {', '.join(newer)}")
     return data / FILE
+
+
+def _check_log(file: Path) -> None:
+    """Raises StoreError if the file is gone or empty and its log is not: SQLite would delete that, too."""
+    log = file.with_name(f"{file.name}-wal")
+    if _size(log) and not _size(file):
+        raise StoreError("its file is gone or empty, but its log is there")
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
 
 
 def prepare_if_possible(data: Path) -> None:

@@ -112,6 +112,23 @@ def test_a_store_that_cannot_be_opened_is_left_alone_and_the_hub_says_so(data: P
         end_hub(process)
 
 
+@pytest.mark.parametrize("how", ["emptied", "deleted"])
+def test_the_log_of_a_file_that_is_gone_is_not_deleted(data: Path, how: str) -> None:
+    """SQLite itself would do so, and begin anew."""
+    writer = Writer(data)
+    Intake(writer, "one").take([BORN, packed(1)])
+    log = data / f"{FILE}-wal"
+    kept = log.read_bytes()
+    writer.close()
+    log.write_bytes(kept)  # as after a kill
+    (data / FILE).write_bytes(b"")
+    if how == "deleted":
+        (data / FILE).unlink()
+    with pytest.raises(StoreError, match="its log is there"):
+        Writer(data)
+    assert log.read_bytes() == kept
+
+
 def test_a_damaged_page_costs_its_readings_only(data: Path) -> None:
     """Blocks are damaged on the disk: what comes is stored all the same, and what is whole can be read."""
     writer = Writer(data)
