@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from html import escape
 from typing import Any
 
@@ -26,12 +27,14 @@ from protocols.reading import GOOD, STALE, Reading, quality_name, to_text
 _TEXTS = {
     "en": {
         "read": "Read", "suppressed": "Suppressed",
-        "buffered": "Buffered", "full": "The storage cannot be written", "uplink": "Uplink", "online": "online",
+        "buffered": "Buffered", "held": "Held for the hub", "oldest": "oldest",
+        "full": "The storage cannot be written", "uplink": "Uplink", "online": "online",
         "offline": "offline", "waiting": "waiting", "stale": "stale",
     },
     "zh": {
         "read": "已读", "suppressed": "已抑制",
-        "buffered": "缓存中", "full": "存储无法写入", "uplink": "上行链路", "online": "在线",
+        "buffered": "缓存中", "held": "等待送达", "oldest": "最早",
+        "full": "存储无法写入", "uplink": "上行链路", "online": "在线",
         "offline": "离线", "waiting": "等待中", "stale": "已过时",
     },
 }  # fmt: skip
@@ -195,8 +198,17 @@ def render(status: dict[str, Any], name: dict[str, str], languages: list[str]) -
         f'<!doctype html><html lang="{languages[0]}"><meta charset="utf-8"><meta http-equiv="refresh" content="2">'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(heading)}</title>'
         f"<style>{_STYLE}</style><h1>{escape(heading)} · {escape(status['gateway'])}</h1>"
-        f'<p>{say("uplink")}: <b class="{state}">{say(state)}</b> {escape(line["reason"])}</p>'
+        f'<p>{say("uplink")}: <b class="{state}">{say(state)}</b> {escape(line["reason"])}{_held(status, say)}</p>'
         f"{_failures(status, say)}{alarm_list.html(status['alarms'], languages)}<main>{''.join(articles)}</main>"
+    )
+
+
+def _held(status: dict[str, Any], say: Callable[[str], str]) -> str:
+    """How much waits, and since when: what a technician asks first while the line is down."""
+    readings = sum(lane["readings"] for lane in status["lanes"].values())
+    oldest_s = max(lane["oldest_age_ms"] for lane in status["lanes"].values()) // 1000
+    return f" · {say('held')}: {readings:,}" + (
+        f" ({say('oldest')}: {timedelta(seconds=oldest_s)})" if readings else ""
     )
 
 

@@ -81,7 +81,7 @@ def options(
             "type": "value",
             "scale": True,
             "name": unit,
-            "nameTextStyle": {"color": _INK, "align": "right", "fontSize": 12},
+            "nameTextStyle": {"color": _INK, "align": "left", "fontSize": 12},
             "splitNumber": 4,
             "axisLabel": {"color": _INK, "fontSize": 12},
             "splitLine": {"lineStyle": {"color": _GRID}},

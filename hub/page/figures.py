@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from nicegui import ui
 
-from hub.page.numbers import number
+from hub.page.numbers import number, span
 from hub.page.snapshot import Snapshot
 from hub.page.texts import word
 
@@ -35,7 +35,7 @@ class Figures:
         return value
 
 
-def live(snapshot: Snapshot) -> dict[str, int | str]:
+def live(snapshot: Snapshot, language: str) -> dict[str, int | str]:
     """The figures of the live page."""
     delays = sorted(one.p50_ms for one in snapshot.custody if one.p50_ms is not None)
     return {
@@ -43,8 +43,12 @@ def live(snapshot: Snapshot) -> dict[str, int | str]:
         "stored": snapshot.stored,
         "duplicates": sum(one.duplicates for one in snapshot.custody),
         "lost": sum(one.declared_lost for one in snapshot.custody),
-        "delay": f"{number(delays[len(delays) // 2], 0)} ms" if delays else "–",
+        "delay": _delay(delays[len(delays) // 2], language) if delays else "–",
     }
+
+
+def _delay(ms: float, language: str) -> str:
+    return f"{number(ms, 0)} ms" if ms < 10_000 else span(ms, language)
 
 
 def custody(snapshot: Snapshot) -> dict[str, int | str]:

@@ -31,7 +31,7 @@ def install(store: Querying, snapshots: Snapshots) -> None:
             snapshot = await snapshots.get()
             header.show(snapshot, snapshots.failure)
             if snapshot is not None:
-                numbers.show(figures.live(snapshot))
+                numbers.show(figures.live(snapshot, header.language))
                 cards.show(snapshot)
                 if panel.untouched:
                     await cards.choose_first(snapshot, wanted)

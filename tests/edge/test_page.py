@@ -127,6 +127,13 @@ def test_what_a_device_said_last_is_stale_once_it_is_gone():
         assert quality_of(oximeter, doubtful) == UNCERTAIN
 
 
+def test_how_much_waits_and_since_when():
+    assert "Held for the hub: 6 (oldest: 0:00:01)" in render(STATUS, NAME, ["en"])
+    assert "等待送达: 6 (最早: 0:00:01)" in render(STATUS, NAME, ["zh"])
+    lane = {"readings": 0, "oldest_age_ms": 0}
+    assert "Held for the hub: 0</p>" in render({**STATUS, "lanes": {"urgent": lane, "bulk": lane}}, NAME, ["en"])
+
+
 def test_a_storage_that_fails_is_told_first():
     failing = {**STATUS, "outbox": {**STATUS["outbox"], "failure": "database or disk is full"}}
     assert "cannot be written: database or disk is full" in render(failing, NAME, ["en"])
