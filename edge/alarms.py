@@ -95,6 +95,11 @@ class Alarms:
             self._follow(self.watch.settle(now_ms))
             self._news.set()
 
+    @property
+    def rules(self) -> Sequence[Rule]:
+        """The rules that are evaluated here."""
+        return list({machine.rule.id: machine.rule for machine in self.watch.machines.values()}.values())
+
     def present(self) -> Sequence[tuple[Rule, Change]]:
         """The alarms that there are, with their rules."""
         return [(self._rule_of(change), change) for change in self.watch.present()]

@@ -111,6 +111,7 @@ class Gateway:
             outbox=self.outbox,
             pipeline=self.pipeline,
             commands=self.commands,
+            alarms=self.alarms,
             backlog=self.backlog,
             clock=self.clock,
         )

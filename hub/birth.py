@@ -51,6 +51,23 @@ class Stream(_Message):
     states: dict[int, Name] = Field(default={}, max_length=256)
 
 
+class AlarmRule(_Message):
+    """An alarm rule that the gateway evaluates."""
+
+    id: Id
+    version: int = Field(gt=0, lt=1 << 31)
+    priority: Literal["high", "medium", "low"]
+    name: Name
+
+
+class OpenAlarm(_Message):
+    """An alarm that there is."""
+
+    rule: Id
+    thing: Id
+    onset_ms: int = Field(ge=0, lt=1 << 53)
+
+
 class Birth(_Message):
     """The whole message of a gateway that is online."""
 
@@ -62,6 +79,8 @@ class Birth(_Message):
     time_ms: int = Field(ge=0, lt=1 << 53)
     things: tuple[Thing, ...] = Field(max_length=2_000)
     streams: tuple[Stream, ...] = Field(max_length=20_000)  # also of removed things: packs held may speak of them
+    rules: tuple[AlarmRule, ...] = Field(default=(), max_length=2_000)
+    alarms: tuple[OpenAlarm, ...] = Field(default=(), max_length=20_000)
 
 
 class Death(_Message):

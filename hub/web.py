@@ -11,11 +11,12 @@ from fastapi_offline import FastAPIOffline
 from nicegui import ui
 from pydantic import BaseModel
 
-from hub import api, enrol_route, gateway_route, ingest_metrics, metrics, problems
+from hub import alarm_route, api, enrol_route, gateway_route, ingest_metrics, metrics, problems
 from hub.errors import SetupError
 from hub.page import custody, live
 from hub.page.snapshot import Snapshots
 from hub.problems import ProblemError
+from hub.store.alarm_book import AlarmBook
 from hub.store.querying import Querying
 from hub.store.schema import prepare_if_possible
 from runtime.metrics import CONTENT_TYPE
@@ -45,6 +46,7 @@ def make_app(data: Path) -> FastAPI:
     problems.install(app)
     app.include_router(enrol_route.make_router(data))  # before the rest, which ends with an answer to every other path
     app.include_router(gateway_route.make_router(store))
+    app.include_router(alarm_route.make_router(AlarmBook(data)))
     app.include_router(api.make_router(store))
 
     @app.get("/healthz", tags=["health"])

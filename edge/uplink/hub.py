@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from edge.alarms import Alarms
 from edge.backlog import Backlog
 from edge.commands import Commands
 from edge.errors import IdentityRefused
@@ -45,6 +46,7 @@ class HubUplink:
         outbox: Outbox,
         pipeline: Pipeline,
         commands: Commands,
+        alarms: Alarms,
         backlog: Backlog,
         clock: Callable[[], int],
     ):
@@ -55,6 +57,7 @@ class HubUplink:
         self._outbox = outbox
         self._pipeline = pipeline
         self._commands = commands
+        self._alarms = alarms
         self._report = Report(gateway, backlog)
         self._results = asyncio.Event()  # set when there is a result that the hub has not been told
         commands.told.append(lambda _: self._results.set())
@@ -148,6 +151,14 @@ class HubUplink:
             "time_ms": self._clock(),
             "things": things,
             "streams": streams,
+            "rules": [
+                {"id": rule.id, "version": rule.version, "priority": rule.priority, "name": rule.name}
+                for rule in self._alarms.rules
+            ],
+            "alarms": [
+                {"rule": rule.id, "thing": change.identity.thing, "onset_ms": change.identity.onset_ms}
+                for rule, change in self._alarms.present()
+            ],
         }
 
     async def _receive(self, session: Session, tasks: asyncio.TaskGroup) -> None:

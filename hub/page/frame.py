@@ -15,7 +15,7 @@ from hub.page.texts import language_of
 REFRESH_S = 1.0
 
 _HERE = Path(__file__).parent
-_STYLE = (_HERE / "style.css").read_text(encoding="utf-8") + (_HERE / "custody.css").read_text(encoding="utf-8")
+_STYLE = "".join((_HERE / f"{name}.css").read_text(encoding="utf-8") for name in ("style", "alarms", "custody"))
 _SCRIPT = (_HERE / "page.js").read_text(encoding="utf-8")
 _THEMES = {"dark": True, "light": False}  # else as the person's system has it
 

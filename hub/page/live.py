@@ -4,6 +4,7 @@ from fastapi import Request
 from nicegui import ui
 
 from hub.page import figures
+from hub.page.alarms import AlarmList
 from hub.page.cards import Cards
 from hub.page.figures import Figures
 from hub.page.frame import REFRESH_S, frame
@@ -20,6 +21,7 @@ def install(store: Querying, snapshots: Snapshots) -> None:
         wanted = request.query_params.get("stream", "")  # as page.js keeps it in the address
         with frame(request, "live") as header:
             numbers = Figures(figures.LIVE, header.language)
+            alarms = AlarmList(header.language)
             # "auto": nobody has chosen a stream yet. A phone then shows no chart.
             with ui.element("div").classes("body" if wanted else "body auto") as body:
                 panel = Panel(store, header.language)
@@ -32,6 +34,7 @@ def install(store: Querying, snapshots: Snapshots) -> None:
             header.show(snapshot, snapshots.failure)
             if snapshot is not None:
                 numbers.show(figures.live(snapshot, header.language))
+                alarms.show(snapshot)
                 cards.show(snapshot)
                 if panel.untouched:
                     await cards.choose_first(snapshot, wanted)

@@ -9,7 +9,9 @@ from pathlib import Path
 from hub import ingest_metrics
 from hub.errors import StoreError
 from hub.store.accounts import Account
+from hub.store.alarm_book import AlarmBook, AlarmNow
 from hub.store.querying import Custody, GatewayNow, Querying, Restore, StreamNow, ThingNow
+from protocols.alarm import METRIC
 
 _FRESH_S = 0.8
 _SLOW_S = 5.0  # for what is costlier to reckon and changes slowly
@@ -25,6 +27,7 @@ class Snapshot:
     intervals_ms: Mapping[int, float]  # by stream
     custody: Sequence[Custody]
     accounts: Sequence[Account]
+    alarms: Sequence[AlarmNow]  # what needs somebody first
     stored: int  # readings
     restores: Sequence[Restore]
     skipped: int  # packs that gateways have handed over and that are not here
@@ -36,6 +39,7 @@ class Snapshots:
 
     def __init__(self, store: Querying, data: Path):
         self._store = store
+        self._book = AlarmBook(data)
         self._data = data
         self._lock = asyncio.Lock()
         self.failure = ""  # why the store could not be read when that was last so
@@ -63,7 +67,9 @@ class Snapshots:
                 self._slow_at = time.monotonic()
             streams: dict[str, list[StreamNow]] = {}
             for stream in self._store.streams():
-                streams.setdefault(stream.thing, []).append(stream)
+                if stream.metric != METRIC:  # the alarms are shown as such
+                    streams.setdefault(stream.thing, []).append(stream)
+            alarms = self._book.open()
             gateways, things, stored = self._store.gateways(), self._store.things(), self._store.stored()
             return Snapshot(
                 gateways,
@@ -72,6 +78,7 @@ class Snapshots:
                 self._intervals,
                 self._custody,
                 self._accounts,
+                alarms,
                 stored,
                 restores=self._store.restores(),
                 skipped=sum(skip.last - skip.first + 1 for skip in self._store.skips()),

@@ -4,7 +4,7 @@ import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -243,14 +243,19 @@ class Querying:
         with self._open() as db:
             return dict(db.execute("SELECT name, count FROM counter ORDER BY name").fetchall())
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(connect(self._path, readonly=True)) as connection:
-                connection.execute("BEGIN")
-                yield connection
-        except sqlite3.Error as error:
-            raise StoreError(str(error)) from error
+    def _open(self) -> AbstractContextManager[sqlite3.Connection]:
+        return opened(self._path)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that sees one state of the store of this file. Raises StoreError."""
+    try:
+        with closing(connect(path, readonly=True)) as connection:
+            connection.execute("BEGIN")
+            yield connection
+    except sqlite3.Error as error:
+        raise StoreError(str(error)) from error
 
 
 def _by_thing(db: sqlite3.Connection, query: str) -> dict[str, tuple[int, ...]]:

@@ -124,6 +124,37 @@ CREATE TABLE set_aside (
     reason TEXT NOT NULL, message BLOB NOT NULL, PRIMARY KEY (gateway, lane, epoch, seq)
 );
 
+-- Alarms, of gateways and of the hub's own rules: the last change of each that has come. origin: the gateway that
+-- evaluates it, empty for the hub. value: JSON.
+CREATE TABLE alarm (
+    rule TEXT NOT NULL, thing TEXT NOT NULL, onset_ms INTEGER NOT NULL, origin TEXT NOT NULL, number INTEGER NOT NULL,
+    state TEXT NOT NULL, priority TEXT NOT NULL, version INTEGER NOT NULL, changed_ms INTEGER NOT NULL,
+    metric TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (rule, thing, onset_ms)
+) WITHOUT ROWID;
+CREATE INDEX alarm_by_time ON alarm (onset_ms);
+CREATE INDEX alarm_open ON alarm (origin) WHERE state != 'cleared';
+
+-- All changes of each; who: who did it, empty if nobody.
+CREATE TABLE alarm_change (
+    rule TEXT NOT NULL, thing TEXT NOT NULL, onset_ms INTEGER NOT NULL, number INTEGER NOT NULL, state TEXT NOT NULL,
+    time_ms INTEGER NOT NULL, who TEXT NOT NULL, PRIMARY KEY (rule, thing, onset_ms, number)
+) WITHOUT ROWID;
+
+-- Who was to be told since nobody acknowledged; people: JSON.
+CREATE TABLE alarm_escalation (
+    rule TEXT NOT NULL, thing TEXT NOT NULL, onset_ms INTEGER NOT NULL, step INTEGER NOT NULL, time_ms INTEGER NOT NULL,
+    people TEXT NOT NULL, PRIMARY KEY (rule, thing, onset_ms, step, time_ms)
+) WITHOUT ROWID;
+
+-- The rules that are in force, as those who evaluate them last said.
+CREATE TABLE alarm_rule (
+    origin TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, priority TEXT NOT NULL, name_en TEXT NOT NULL,
+    name_zh TEXT NOT NULL, PRIMARY KEY (origin, id)
+) WITHOUT ROWID;
+
+-- Of each gateway the start of its program whose alarms were last set against these.
+CREATE TABLE alarm_origin (origin TEXT PRIMARY KEY, instance TEXT NOT NULL) WITHOUT ROWID;
+
 -- What became of messages: births, packs by verdict, refused ones.
 CREATE TABLE counter (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
 

@@ -12,6 +12,7 @@ import numpy as np
 from hub.birth import Birth
 from hub.errors import StoreError, UnknownAliasError
 from hub.store import accounts, hot, tallies
+from hub.store.alarms import Alarms
 from hub.store.batch import Batch, aliases_of
 from hub.store.expiry import Expiry
 from hub.store.lag import buckets_of
@@ -61,6 +62,7 @@ class Writer:
         self._added_up: dict[tuple[str, str], int] = {}  # below which epoch, by gateway and lane
         try:
             self._registry = Registry(self._db)
+            self._alarms = Alarms(self._db)
             self._latest = Latest(self._db)
             self._sealing = Sealing(self._db)
             self._expiry = Expiry(self._db, data)
@@ -111,6 +113,7 @@ class Writer:
     def _recall(self) -> None:
         """What is known in memory is that of a transaction that was undone: read it from the tables again."""
         self._added_up.clear()
+        self._alarms.forget()
         self._registry.forget()
         self._latest.forget()
         self._sealing.forget()
@@ -142,6 +145,7 @@ class Writer:
     def write_birth(self, birth: Birth) -> None:
         """Take over a gateway, its things and its aliases. Raises BirthError, before anything is written."""
         self._registry.write_birth(birth, self._clock())
+        self._alarms.write_birth(birth)
 
     def write_death(self, gateway: str) -> None:
         """The gateway is offline, and with it all its things."""
@@ -175,6 +179,8 @@ class Writer:
             stream = known[column.alias]
             self._batch.add_column(stream, column, backfill=header.backfill)
             stored[thing_of(stream)] += len(column.times_ms)
+            if self._alarms.are_in(stream):
+                self._alarms.take(gateway, thing_of(stream), column)
         for row in body.rows:
             streams = [known[alias] for alias in aliases_of(row)]
             self._batch.add_row(streams, row, backfill=header.backfill)

@@ -1,0 +1,95 @@
+"""The web API's alarms: those that there are, those that were, and what became of each."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, Field
+
+from hub.api import Id, Name
+from hub.problems import Problem, ProblemError
+from hub.store.alarm_book import MAX_ALARMS, AlarmBook, AlarmNow
+
+_LAST_MS = (1 << 53) - 1
+
+Onset = Annotated[int, Path(ge=0, le=_LAST_MS, description="the alarm's onset, Unix milliseconds")]
+
+
+class Alarm(BaseModel):
+    """An alarm. What tells it from every other is its rule, its thing and its onset."""
+
+    rule: str
+    thing: str
+    onset_ms: int = Field(description="the time of the reading, or the end of the silence, with which it began")
+    name: Name = Field(description="its rule's")
+    origin: str = Field(description="the gateway that evaluates the rule; empty: the hub")
+    state: Literal["active", "acknowledged", "inhibited", "shelved", "cleared"]
+    priority: Literal["high", "medium", "low"] = Field(description="as in IEC 60601-1-8")
+    version: int = Field(description="of the rule")
+    changed_ms: int
+    metric: str = Field(description="of the reading with which it began; empty if it began without one")
+    value: bool | int | float | str | None
+
+
+class AlarmChange(BaseModel):
+    """One change of an alarm."""
+
+    state: str
+    time_ms: int
+    who: str = Field(description="who did it; empty if nobody")
+
+
+class AlarmEscalation(BaseModel):
+    """These were to be told, since nobody had acknowledged it."""
+
+    step: int
+    time_ms: int
+    to: list[str]
+
+
+class AlarmStory(Alarm):
+    """An alarm and all that became of it, in order."""
+
+    changes: list[AlarmChange]
+    escalations: list[AlarmEscalation]
+
+
+def make_router(book: AlarmBook) -> APIRouter:
+    """The routes, over this store."""
+    problem: dict[int | str, dict[str, object]] = {
+        "4XX": {"model": Problem, "description": "RFC 9457: what is wrong, and with which field"},
+        422: {"model": Problem, "description": "a field is not valid"},
+    }
+    router = APIRouter(prefix="/api/v1/alarms", tags=["alarms"], responses=problem)
+
+    @router.get("")
+    def open_alarms() -> list[Alarm]:
+        """The alarms that there are: active ones first, by priority, the oldest first."""
+        return [_alarm(alarm) for alarm in book.open()]
+
+    @router.get("/history")
+    def history(
+        thing: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = None,
+        before: Annotated[int, Query(ge=0, le=_LAST_MS, description="began before; for the next page")] = _LAST_MS,
+        limit: Annotated[int, Query(ge=1, le=MAX_ALARMS)] = 100,
+    ) -> list[Alarm]:
+        """All alarms, those that there are included, the newest first."""
+        return [_alarm(alarm) for alarm in book.all(thing=thing, before_ms=before, limit=limit)]
+
+    @router.get("/{rule}/{thing}/{onset_ms}")
+    def one(rule: Id, thing: Id, onset_ms: Onset) -> AlarmStory:
+        """An alarm and all that became of it."""
+        found = book.one(rule, thing, onset_ms)
+        if found is None:
+            raise ProblemError(404, "There is no such alarm", "onset_ms", f"{rule} of {thing} had none at {onset_ms}")
+        alarm, changes, escalations = found
+        return AlarmStory(
+            **vars(alarm),
+            changes=[AlarmChange(**vars(change)) for change in changes],
+            escalations=[AlarmEscalation(**vars(each)) for each in escalations],
+        )
+
+    return router
+
+
+def _alarm(alarm: AlarmNow) -> Alarm:
+    return Alarm(**vars(alarm))
