@@ -16,7 +16,7 @@ from tests.hub.conftest import RunningHub, processes
 from tests.hub.gateway import MODELS
 
 CHROMIUM = Path("/usr/bin/chromium")
-_OPTIONS = (
+OPTIONS = (
     "--no-sandbox",
     "--disable-gpu",
     "--no-first-run",
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=_OPTIONS)
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=OPTIONS)
         yield browser
         browser.close()
 
@@ -81,6 +81,7 @@ def test_every_thing_has_a_card_with_its_values(chromium: Browser, running_hub: 
         assert visit.page.locator(".figure-stored .figure-value").inner_text() == "360"
         assert visit.page.locator(".figure-duplicates .figure-value").inner_text() == "0"
         assert visit.page.locator(".gateways").inner_text().strip() == "Block 1 · online"
+        assert not visit.page.locator(".alarms").is_visible()  # there are none
         assert visit.errors == []
 
 
