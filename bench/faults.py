@@ -3,7 +3,7 @@
 The ledger is kept outside of all that may fail: each reading has a number, and in the end each one is stored once,
 suppressed, still buffered, or declared lost. One JSON line a kind: `kind`, `count` (of faults), `made`, `stored`,
 `suppressed`, `buffered`, `declared_lost`, `missing`, `duplicates`, `seed`, and what the kind has to add. Progress and
-the account of each device go to stderr. Exit code 1 if a reading is missing or is there twice.
+the account of each device go to stderr. Exit code 1 if a reading is missing, there twice, or otherwise wrong.
 """
 
 import argparse
@@ -21,6 +21,7 @@ KINDS = {
     "kill": ("kill", "kills", 1000),
     "network": ("network", "faults of the line", 300),
     "power": ("power", "disks after a power cut", 10_000),
+    "clock": ("clock", "things done to the gateway's wall clock", 100),
 }
 
 
@@ -51,8 +52,8 @@ def measure(kind: str, count: int, seed: int) -> dict[str, Any]:
 
 
 def is_right(result: dict[str, Any]) -> bool:
-    """Whether a campaign has found nothing wrong."""
-    return not result["missing"] and not result["duplicates"]
+    """Whether a campaign has found nothing wrong; `wrong` is what its kind has beside missing and twofold readings."""
+    return not (result["missing"] or result["duplicates"] or result.get("wrong"))
 
 
 if __name__ == "__main__":

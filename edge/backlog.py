@@ -5,6 +5,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable
 
+from edge.clock import is_unix
 from edge.outbox import Outbox
 from protocols.status import MAX_EPOCHS, MAX_PAST, Counts, Lane, Sample, Status
 from protocols.topics import LANES
@@ -13,10 +14,16 @@ _SAMPLE_S = 60.0
 
 
 class Backlog:
-    """Watches the outbox. `run` takes a sample a minute; the oldest ones are forgotten after a day."""
+    """Watches the outbox. `run` takes a sample a minute; the oldest ones are forgotten after a day.
 
-    def __init__(self, outbox: Outbox, *, clock: Callable[[], int]):
+    date: makes Unix time of one that may count from the machine's start.
+    """
+
+    def __init__(
+        self, outbox: Outbox, *, clock: Callable[[], int], date: Callable[[int], int] = lambda time_ms: time_ms
+    ):
         self._outbox = outbox
+        self._date = date
         self._clock = clock
         self._past: deque[Sample] = deque(maxlen=MAX_PAST)
 
@@ -25,6 +32,8 @@ class Backlog:
         while True:
             await asyncio.sleep(_SAMPLE_S)
             status = await self.status(past=False)
+            if not is_unix(status.time_ms):
+                continue
             times = [lane.oldest_ms for lane in status.lanes.values() if lane.oldest_ms is not None]
             readings = sum(lane.readings for lane in status.lanes.values())
             self._past.append(Sample(status.time_ms, readings, min(times, default=None)))
@@ -53,6 +62,7 @@ class Backlog:
 
     async def _oldest_ms(self, lane: str) -> int | None:
         try:
-            return await self._outbox.oldest_ms(lane)
+            oldest_ms = await self._outbox.oldest_ms(lane)
         except sqlite3.Error:
             return None  # the disk fails; `failure` says so
+        return None if oldest_ms is None else self._date(oldest_ms)

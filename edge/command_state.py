@@ -12,11 +12,13 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from edge.clock import is_unix
 from edge.errors import ActionFailed, ActionRefused, Unrecorded
 from protocols.command import DONE, EXPIRED, FAILED, REFUSED, STARTED, Request, Result, is_repetition
 from protocols.reading import DecimalFraction, to_float
 
 MOST_QUEUED = 256  # on one link; one more is refused
+_UNDATED = "the time is not known, nor therefore whether its turn comes too late"
 _INTERRUPTED = "the gateway stopped while it was carried out; it may have been"
 
 
@@ -116,6 +118,8 @@ class CommandState:
         for request, state in (yield Unfinished()):
             if state == STARTED:
                 yield from _end(Result(request.key, FAILED, _INTERRUPTED, None, self._clock()))
+            elif not is_unix(self._clock()):
+                yield from _end(Result(request.key, EXPIRED, _UNDATED, None, self._clock()))
             elif (problem := self._problem(request)) is not None:
                 yield from _end(self.refusal(request, problem))
             else:

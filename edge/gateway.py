@@ -8,7 +8,6 @@ from pathlib import Path
 
 from edge.alarms import MODEL, Alarms
 from edge.backlog import Backlog
-from edge.clock import SteadyClock
 from edge.command_file import CommandFile
 from edge.command_socket import SOCKET, CommandSocket
 from edge.commands import Commands
@@ -22,6 +21,7 @@ from edge.outputs import Outputs
 from edge.page import Page
 from edge.pipeline import Pipeline
 from edge.supervisor import Supervisor
+from edge.timekeeping import Timekeeper
 from edge.uplink.base import Uplink
 from edge.uplink.hub import HubUplink
 from edge.uplink.mqtt import MqttUplink
@@ -36,11 +36,13 @@ class Gateway:
 
     def __init__(self, config: Config):
         self.config = config
-        self.clock = SteadyClock()
         data = config.path(config.gateway.data)
+        self._time = Timekeeper(data)
+        self.clock = self._time.clock
         self._file = OutboxFile(data / "outbox.db", max_bytes=config.outbox.max_mb << 20)
-        self.outbox = Outbox(self._file, commit_ms=config.outbox.commit_ms)
-        self.backlog = Backlog(self.outbox, clock=self.clock)
+        self.outbox = Outbox(self._file, commit_ms=config.outbox.commit_ms, date=self._time.date)
+        self._time.begin(self.outbox.epoch)
+        self.backlog = Backlog(self.outbox, clock=self.clock, date=self.clock.unix_ms)
         models = config.models()
         self.pipeline = Pipeline(self.outbox, models, clock=self.clock)
         self.alarms = self._make_alarms()
@@ -55,8 +57,8 @@ class Gateway:
         self.commands = Commands(links, models | {THING: MODEL}, self._command_file, clock=self.clock)
         self.uplink = self._make_uplink()
         socket = CommandSocket(data / SOCKET, self.commands)
-        parts |= {"uplink": self.uplink.run, "commands": self.commands.run, "local commands": socket.run}
-        parts |= {"alarms": self.alarms.run, "outputs": self.alarms.outputs.run}
+        parts |= {"uplink": self._send, "commands": self.commands.run, "local commands": socket.run}
+        parts |= {"alarms": self.alarms.run, "outputs": self.alarms.outputs.run, "clock": self._keep_time}
         self.supervisor = Supervisor(parts)
         self.page = Page(
             config,
@@ -98,6 +100,20 @@ class Gateway:
             clock=self.clock,
             steady_ms=monotonic_ms,
         )
+
+    async def _keep_time(self) -> None:
+        await self._time.run(self._next_epoch)
+
+    async def _next_epoch(self) -> None:
+        self.pipeline.close_packs()
+        await self.outbox.open_epoch()
+
+    async def _send(self) -> None:
+        """Not before the time is known: certificates have one, and packs cannot be dated."""
+        if not self._time.settled.is_set():
+            self.uplink.state.went_down("the time is not known yet")
+            await self._time.settled.wait()
+        await self.uplink.run()
 
     def _make_uplink(self) -> Uplink:
         gateway = self.config.gateway

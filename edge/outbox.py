@@ -39,9 +39,14 @@ def monotonic_ms() -> int:
 
 
 class Outbox:
-    """Custody of what goes to the hub. `run` commits; all calls come from its event loop, and none blocks."""
+    """Custody of what goes to the hub. `run` commits; all calls come from its event loop, and none blocks.
 
-    def __init__(self, file: OutboxFile, *, commit_ms: int = 1000):
+    date: makes, of an epoch and a pack's body as it is kept, the body as it is to be sent.
+    """
+
+    def __init__(
+        self, file: OutboxFile, *, commit_ms: int = 1000, date: Callable[[int, bytes], bytes] = lambda _, body: body
+    ):
         self._state = OutboxState(
             file.next_epoch(),
             held={lane: file.held(lane) for lane in LANES},
@@ -59,6 +64,7 @@ class Outbox:
         self.commit_s = Histogram("kerb_gateway_outbox_commit_seconds", "Commits", buckets=DISK_S, registry=None)
         self.failure = ""  # why the last commit failed, empty if it did not
         self._file = file
+        self._date = date
         self._commit_ms = commit_ms
         self._asked_ms: int | None = None  # when to commit what is not appended yet
         self._damaged: DamagedError | None = None
@@ -191,13 +197,12 @@ class Outbox:
         """The body of this pack, or None if it has been released meanwhile, or cannot be had now."""
         key = (lane, header.epoch, header.first, header.seq)
         body = self._state.body(key)
-        if body is not None:
-            return body
         try:
-            return await self._on_disk(self._file.body, *key)
+            if body is None:
+                body = await self._on_disk(self._file.body, *key)
         except (sqlite3.Error, DamagedError) as error:
             logger.error("pack %d/%d of %s cannot be read: %s", header.epoch, header.seq, lane, error)
-            return None
+        return None if body is None else self._date(header.epoch, body)
 
     async def run(self) -> None:
         """Commit groups until cancelled; then what is left. Raises DamagedError if the file must be opened anew."""

@@ -6,7 +6,7 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ class Campaign:
         self.load = load
         self.lab = lab
         self.chance = random.Random(seed)
+        self.judges: list[Callable[[], dict[str, Any]]] = []  # of more than the accounts, once all has settled
         self.down: set[str] = set()  # programs that shall not be started again for now
         self.result: dict[str, Any] = {}
         self.failed = False
@@ -54,6 +55,8 @@ class Campaign:
         total = sum(accounts.values(), Account())
         self.failed |= bool(total.missing or total.duplicates)
         self.result = asdict(total)
+        for judge in self.judges:
+            self.result |= await asyncio.to_thread(judge)
 
     async def keep_running(self) -> None:
         """Start what has ended again, until cancelled."""
@@ -65,14 +68,17 @@ class Campaign:
 
 
 @contextlib.asynccontextmanager
-async def campaign(seed: int, *, load: Load | None = None, uplink: int = 0) -> AsyncIterator[Campaign]:
+async def campaign(
+    seed: int, *, load: Load | None = None, uplink: int = 0, other_clock: bool = False
+) -> AsyncIterator[Campaign]:
     """A lab under load for as long as the body runs; then the verdict. The folder of one that fails is kept.
 
-    uplink: the port on which the gateway finds the hub's broker, if not the broker's own.
+    uplink: the port on which the gateway finds the hub's broker, if not the broker's own. other_clock: the gateway's
+    wall clock can be set.
     """
     load = load or Load()
     folder = Path(tempfile.mkdtemp(prefix="kerb-faults-"))
-    made = Campaign(load, load.make_lab(folder, uplink=uplink), seed)
+    made = Campaign(load, load.make_lab(folder, uplink=uplink, other_clock=other_clock), seed)
     try:
         made.lab.start("hub")
         await asyncio.to_thread(made.lab.enrol)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.parts.other_clock import Setting
 from hardware.sim.block import GATEWAY, Block, get_json
 from runtime.process import free_port
 
@@ -46,11 +47,21 @@ class Lab(Block):
     """Hub and gateway as `kerb demo` runs them, with links and models of its own.
 
     links, models: what the gateway's config and its folder of models hold, by a file's name. uplink: the port on which
-    the gateway finds the hub's broker, if not the broker's own.
+    the gateway finds the hub's broker, if not the broker's own. other_clock: gateways have the wall clock that
+    `clock` is set to.
     """
 
-    def __init__(self, directory: Path, *, links: str, models: Mapping[str, str] | None = None, uplink: int = 0):
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        links: str,
+        models: Mapping[str, str] | None = None,
+        uplink: int = 0,
+        other_clock: bool = False,
+    ):
         super().__init__(directory, hub_port=free_port())
+        self.clock = directory / "clock.json" if other_clock else None
         self.mqtt_port = free_port()
         self.page_port = free_port()
         self._links = links
@@ -69,6 +80,8 @@ class Lab(Block):
         models.mkdir(parents=True)
         for name, text in self._models.items():
             (models / f"{name}.toml").write_text(text, encoding="utf-8")
+        if self.clock:
+            Setting().write(self.clock)
         ports = ["--port", str(self.hub_port), "--mqtt-port", str(self.mqtt_port)]
         self._add("hub", ["hub", "run", "--data", str(self.hub_data), *ports])
         self.add_gateway("gateway", page=self.page_port)
@@ -80,7 +93,8 @@ class Lab(Block):
         config = self.directory / f"{name}.toml"
         head = _CONFIG.format(gateway=GATEWAY, data=name, uplink=self._uplink, page=page)
         config.write_text(head + (links or self._links), encoding="utf-8")
-        self._add(name, ["edge", "run", str(config)])
+        around = ["bench.parts.other_clock", str(self.clock)] if self.clock else []
+        self._add(name, [*around, "edge", "run", str(config)])
 
     def status(self, name: str = "gateway") -> Any:
         """What the page of that gateway shows, or None while it does not answer."""

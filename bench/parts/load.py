@@ -1,7 +1,8 @@
 """The load of the fault laboratory: devices that number their readings, about 1,000 a second, and their accounts.
 
 - Six devices that can resend: they speak the device's side of custody to the gateway's broker, two of them on the
-  urgent lane, two through a deadband. What they make counts as made at once: nobody may lose it.
+  urgent lane, two through a deadband, one without a wall clock. What they make counts as made at once: nobody may lose
+  it.
 - One device that cannot: a meter that is polled by Modbus TCP and answers each poll with the next number, in each of
   its registers. A poll's readings count as made once the gateway has accepted them, which is when they are committed
   in its outbox: at the latest ACCEPT_S after the answer. Answers that a gateway was killed upon sooner than that, and
@@ -26,8 +27,8 @@ from hub.store.querying import Querying
 from protocols.topics import BULK, URGENT
 from runtime.process import free_port
 
-# A gateway commits every 250 ms; the rest is for a disk and a machine that have much else to do.
-ACCEPT_S = 1.0
+# A gateway commits each second; the rest is for a disk and a machine that have much else to do.
+ACCEPT_S = 2.5
 
 _PASSWORD = "of the device"
 _DEVICES = {  # thing -> its model and lane
@@ -38,7 +39,8 @@ _DEVICES = {  # thing -> its model and lane
     "sparse-2": ("lab-sparse", URGENT),
     "urgent-1": ("lab-numbered", URGENT),
 }
-_METER = "polled-1"
+METER = "polled-1"
+COUNTER = "count_0"  # one of its metrics, which are all alike
 _REGISTERS = 20
 _POLL_MS = 100
 _PACK = 20  # readings
@@ -53,6 +55,7 @@ kind = "counter"
 link = "{link}"
 name = {{ en = "Counter", zh = "计数器" }}
 """
+_NO_WALL_CLOCK = "numbered-3"
 _METRIC = """
 [metrics.{metric}]
 name = {{ en = "Count", zh = "计数" }}
@@ -87,17 +90,17 @@ class Load:
         self.broker_port = free_port()
         port = device_port or self.broker_port
         self.devices = [
-            NumberedDevice(thing, port, _PASSWORD, lane=lane, incarnation=number)
+            NumberedDevice(thing, port, _PASSWORD, lane=lane, wall_clock=thing != _NO_WALL_CLOCK, incarnation=number)
             for number, (thing, (_, lane)) in enumerate(_DEVICES.items(), 1)
         ]
         self.meter = _Meter()
         self._running = asyncio.Event()
         self._running.set()
 
-    def make_lab(self, directory: Path, *, uplink: int = 0) -> Lab:
+    def make_lab(self, directory: Path, *, uplink: int = 0, other_clock: bool = False) -> Lab:
         """Hub and gateway in that folder, prepared but not started."""
-        links = self.links(self.broker_port) + _POLLED.format(meter=self.meter.port, thing=_METER)
-        lab = Lab(directory, links=links, models=_models(), uplink=uplink)
+        links = self.links(self.broker_port) + _POLLED.format(meter=self.meter.port, thing=METER)
+        lab = Lab(directory, links=links, models=_models(), uplink=uplink, other_clock=other_clock)
         lab.prepare()
         (directory / "device.password").write_text(_PASSWORD, encoding="utf-8")
         return lab
@@ -178,7 +181,7 @@ class Load:
         """What became of every reading, by device. To be asked once it has settled."""
         custody = {each.thing: each for each in Querying(lab.hub_data).custody()}
         things = (lab.status() or {"things": {}})["things"]
-        buffered = {thing: things.get(thing, {}).get("buffered", 0) for thing in (*_DEVICES, _METER)}
+        buffered = {thing: things.get(thing, {}).get("buffered", 0) for thing in (*_DEVICES, METER)}
         found = {}
         for device in self.devices:
             known = custody[device.thing]
@@ -189,9 +192,9 @@ class Load:
                 buffered=buffered[device.thing],
                 declared_lost=known.declared_lost,
             )
-        found[_METER] = Account()
-        for stored in _stored(lab, _METER).values():
-            found[_METER] += ledger.judge(self.meter.made(stored), stored, buffered=buffered[_METER] // _REGISTERS)
+        found[METER] = Account()
+        for stored in _stored(lab, METER).values():
+            found[METER] += ledger.judge(self.meter.made(stored), stored, buffered=buffered[METER] // _REGISTERS)
         return found
 
 
@@ -200,7 +203,7 @@ class _Meter:
 
     def __init__(self) -> None:
         self.port = free_port()
-        self._served_s: list[float] = []  # of number 1, 2, 3 ...
+        self.served_s: list[float] = []  # of number 1, 2, 3 ...
         self._killed_s: list[float] = []
         self._connections: list[Connection] = []
         self.stopped = False  # it does not answer
@@ -222,7 +225,7 @@ class _Meter:
         there = set(stored)
         return [
             number
-            for number, served_s in enumerate(self._served_s, 1)
+            for number, served_s in enumerate(self.served_s, 1)
             if number in there or not self._died_with(served_s)
         ]
 
@@ -239,8 +242,8 @@ class _Meter:
         count = int.from_bytes(request[10:12], "big")
         if count != 2 * _REGISTERS:
             raise ValueError(f"the gateway asks for {count} registers, not for all at once")
-        self._served_s.append(time.monotonic())
-        payload = struct.pack(">I", len(self._served_s)) * _REGISTERS
+        self.served_s.append(time.monotonic())
+        payload = struct.pack(">I", len(self.served_s)) * _REGISTERS
         head = struct.pack(">4sHBBB", request[:4], len(payload) + 3, request[6], request[7], len(payload))
         return head + payload
 

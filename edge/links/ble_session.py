@@ -110,6 +110,8 @@ class Session:
                 return
 
     async def _set_clock(self) -> None:
+        if not self._clock.may_be_set:
+            return
         if self._clock.is_set or (self._clock.ahead_ms is not None and abs(self._clock.ahead_ms) < EXACT_MS):
             return
         for uuid16, value in _CLOCKS:

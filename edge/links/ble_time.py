@@ -6,6 +6,7 @@ Source: Bluetooth SIG Current Time Service 1.1 (2A2B) and the Date Time characte
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+from edge.clock import is_unix
 from edge.links.base import Clock
 from protocols import gatt
 from protocols.reading import TIME_ESTIMATED, DecimalFraction, reading
@@ -36,14 +37,19 @@ class DeviceClock:
         """Whether it was set in this connection."""
         return self._set_ms is not None
 
+    @property
+    def may_be_set(self) -> bool:
+        """Whether ours is known."""
+        return is_unix(self._clock())
+
     def was_set(self) -> None:
         """We have set it now."""
         self._set_ms = self._clock()
 
     def read(self, text: str) -> None:
-        """Its clock shows this time now; a date with unknown parts tells nothing."""
-        shown = self._unix_ms(text)
-        self.ahead_ms = None if shown is None else shown[0] - self._clock()
+        """Its clock shows this time now. A date with unknown parts tells nothing; none does while ours is unknown."""
+        shown, now = self._unix_ms(text), self._clock()
+        self.ahead_ms = None if shown is None or not is_unix(now) else shown[0] - now
 
     def time_of(self, text: str | None, *, offset_min: int = 0, stored: bool = False) -> tuple[int, int]:
         """When a record of that date and time was made: Unix milliseconds, and TIME_ESTIMATED or 0.
@@ -56,6 +62,8 @@ class DeviceClock:
         if shown is None:
             return now, TIME_ESTIMATED if stored or text is not None else 0
         stamp, ambiguous = shown[0] + offset_min * 60_000, shown[1]
+        if not is_unix(now):
+            return stamp, TIME_ESTIMATED  # nobody here knows better
         since_set = self._set_ms is not None and self._set_ms - TOLERANCE_MS <= stamp <= now + TOLERANCE_MS
         if self.ahead_ms is not None and self.wrong and not since_set:
             return min(stamp - self.ahead_ms, now), TIME_ESTIMATED

@@ -27,6 +27,16 @@ def test_a_right_clock_is_believed_in_its_zone() -> None:
     assert clock(BERLIN).time_of("2026-09-21T15:13:20") == (NOW_MS - HOUR_MS, 0)
 
 
+def test_while_ours_is_unknown_nothing_is_known_of_its_clock_and_it_is_not_set() -> None:
+    here = clock(now_ms=40_000)  # since the machine's start
+    here.read("2020-01-01T02:00:00")
+    assert not here.wrong
+    assert not here.may_be_set
+    assert here.time_of("2026-09-21T21:13:20") == (NOW_MS - HOUR_MS, TIME_ESTIMATED)
+    assert here.time_of(None) == (40_000, 0)
+    assert clock().may_be_set
+
+
 def test_a_glucose_meters_offset_is_added() -> None:
     assert clock().time_of("2026-09-21T20:13:20", offset_min=60) == (NOW_MS - HOUR_MS, 0)
 

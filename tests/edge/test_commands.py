@@ -63,7 +63,7 @@ class Lamp:
 
 
 class Clock:
-    ms = 1_000_000
+    ms = 1_790_000_000_000
 
     def __call__(self) -> int:
         return self.ms
@@ -176,6 +176,20 @@ async def test_a_command_goes_on_though_the_one_who_asked_is_gone_before_it_is_o
         await asyncio.wait((asking,))
         async with asyncio.timeout(5):
             assert (await commands.submit(request())).state == DONE
+    assert lamp.acted == [50]
+
+
+async def test_what_waited_when_the_time_was_forgotten_has_expired(tmp_path: Path) -> None:
+    """Nobody knows for how long: a door is not opened because of what was wanted last week."""
+    lamp, clock = Lamp(), Clock()
+    file = CommandFile(tmp_path / "commands.db")
+    file.queue(request("old"))
+    file.close()
+    clock.ms = 40_000  # since the machine's start
+    async with running(tmp_path, lamp, clock) as commands:
+        async with asyncio.timeout(5):
+            assert (await commands.submit(request("old"))).state == EXPIRED
+            assert (await commands.submit(request("new"))).state == DONE
     assert lamp.acted == [50]
 
 
