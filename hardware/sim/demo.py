@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from hardware.sim.block import Block, BlockError
-from hardware.sim.report import Report, balanced, read_tallies, report
+from hardware.sim.report import Report, balanced, report
 from hardware.sim.screen import PlainScreen, RichScreen, Screen, word
 from runtime.process import port_in_use
 
@@ -111,7 +111,7 @@ def _settle(block: Block, screen: Screen) -> Report:
     block.stop_devices()
     deadline = time.monotonic() + _DRAIN_S
     while True:
-        made = report(block.gateway(), block.hub("/api/v1/custody"), read_tallies(block.directory))
+        made = report(block.gateway(), block.hub("/api/v1/custody"))
         if time.monotonic() > deadline or not (balanced(made) or made["total"]["buffered"]):
             return made
         time.sleep(0.25)

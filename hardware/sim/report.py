@@ -1,9 +1,5 @@
 """The account of a block: what became of every reading, per device and in total."""
 
-import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
-from pathlib import Path
 from typing import Any, TypedDict
 
 from hardware.sim.block import THINGS
@@ -31,37 +27,23 @@ class Report(TypedDict):
     total: Row
 
 
-def report(gateway: Any, hub: Any, tallies: Mapping[str, tuple[int, int]]) -> Report:
-    """The account from the gateway's /status.json, the hub's /api/v1/custody (either may be None), and the tallies."""
+def report(gateway: Any, hub: Any) -> Report:
+    """The account from the gateway's /status.json and the hub's /api/v1/custody; either may be None.
+
+    What was read is the gateway's to say; where it does not answer, as much of it as the hub has heard.
+    """
     ours = (gateway or {}).get("things", {})
     theirs = by_thing(hub)
-    devices = {thing: _row(tallies.get(thing, (0, 0)), ours.get(thing, {}), theirs.get(thing, {})) for thing in THINGS}
+    devices = {
+        thing: _row(ours.get(thing) or theirs.get(thing, {}), ours.get(thing, {}), theirs.get(thing, {}))
+        for thing in THINGS
+    }
     counts = {key: sum(row[key] for row in devices.values()) for key in _COUNTS}  # type: ignore[literal-required]
     slowest = {  # percentiles of several devices cannot be added up
         "p50_ms": max((row["p50_ms"] for row in devices.values() if row["p50_ms"] is not None), default=None),
         "p99_ms": max((row["p99_ms"] for row in devices.values() if row["p99_ms"] is not None), default=None),
     }
-    return {"devices": devices, "total": _row((counts["read"], counts["suppressed"]), counts, {**counts, **slowest})}
-
-
-def read_tallies(folder: Path) -> dict[str, tuple[int, int]]:
-    """(read, suppressed) per thing from the files of a block's gateway and hub.
-
-    Of each epoch the larger tally counts: a gateway that was killed may not have written what it had already sent.
-    """
-    largest: dict[tuple[str, int, str], tuple[int, int]] = {}
-    for file in (folder / "gateway" / "outbox.db", folder / "hub" / "readings.db"):
-        if not file.exists():
-            continue
-        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
-            for *key, read, suppressed in connection.execute("SELECT lane, epoch, thing, read, suppressed FROM tally"):
-                lane, epoch, thing = key
-                largest[lane, epoch, thing] = max(largest.get((lane, epoch, thing), (0, 0)), (read, suppressed))
-    totals: dict[str, tuple[int, int]] = {}
-    for (_, _, thing), (read, suppressed) in largest.items():
-        before = totals.get(thing, (0, 0))
-        totals[thing] = (before[0] + read, before[1] + suppressed)
-    return totals
+    return {"devices": devices, "total": _row(counts, counts, {**counts, **slowest})}
 
 
 def by_thing(hub: Any) -> dict[str, Any]:
@@ -69,10 +51,10 @@ def by_thing(hub: Any) -> dict[str, Any]:
     return {row["thing"]: row for row in hub or []}
 
 
-def _row(tally: tuple[int, int], ours: Any, theirs: Any) -> Row:
+def _row(tally: Any, ours: Any, theirs: Any) -> Row:
     return {
-        "read": tally[0],
-        "suppressed": tally[1],
+        "read": tally.get("read", 0),
+        "suppressed": tally.get("suppressed", 0),
         "stored": theirs.get("stored", 0),
         "buffered": ours.get("buffered", 0),
         "declared_lost": theirs.get("declared_lost", 0),
