@@ -10,7 +10,7 @@ import logging
 from pathlib import Path
 
 from edge.commands import Commands
-from edge.errors import EdgeError
+from edge.errors import EdgeError, Unrecorded
 from protocols.command import MAX_BYTES, Request, Result, decode_request, decode_result, encode_request, encode_result
 from protocols.errors import DecodeError
 
@@ -46,8 +46,8 @@ class CommandSocket:
             while line := await reader.readline():
                 try:
                     result = await self._commands.submit(decode_request(line))
-                except DecodeError as error:
-                    logger.warning("a local command: %s", error)
+                except (DecodeError, Unrecorded) as error:
+                    logger.warning("a local command is not answered: %s", error)
                     break
                 writer.write(encode_result(result) + b"\n")
                 await writer.drain()

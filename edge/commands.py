@@ -45,7 +45,7 @@ class Commands:
             link.name: asyncio.Queue() for link in links.values()
         }  # bounded by the state
         self._inbox: asyncio.Queue[Request] = asyncio.Queue()  # bounded as those pending are
-        self._pending: dict[str, tuple[Request, asyncio.Future[Result]]] = {}
+        self._pending: dict[str, tuple[Request, asyncio.Future[Result | None]]] = {}
 
     async def run(self) -> None:
         """Carry out commands until cancelled."""
@@ -66,18 +66,28 @@ class Commands:
         self._disk.shutdown()
 
     async def submit(self, request: Request) -> Result:
-        """Have it carried out, and return how it ended; a key that is known is answered as before."""
+        """Have it carried out, and return how it ended; a key that is known is answered as before.
+
+        Raises Unrecorded if it cannot be taken on now. That is no end: it may be asked for again by its key already.
+        """
         if request.key in self._pending:
             known, ending = self._pending[request.key]
             if not is_repetition(request, known):
                 return self._state.refusal(request, "its key is that of another command")
-            return await asyncio.shield(ending)
+            return await self._end_of(ending)
         if len(self._pending) >= MOST_PENDING:
-            return self._state.refusal(request, f"{MOST_PENDING} commands are waiting already")
+            raise Unrecorded(f"{MOST_PENDING} commands are waiting already")
         ending = asyncio.get_running_loop().create_future()
         self._pending[request.key] = (request, ending)
         self._inbox.put_nowait(request)
-        return await asyncio.shield(ending)
+        return await self._end_of(ending)
+
+    @staticmethod
+    async def _end_of(ending: "asyncio.Future[Result | None]") -> Result:
+        result = await asyncio.shield(ending)
+        if result is None:
+            raise Unrecorded("it cannot be put on record")
+        return result
 
     def pending(self) -> int:
         """How many are taken on and have not ended."""
@@ -145,18 +155,20 @@ class Commands:
             try:
                 result = await self._follow(self._state.accept(request))
             except Unrecorded as error:
-                result = self._state.refusal(request, f"it cannot be put on record: {error}")
-            if result is not None:
-                self._settle(result)
+                logger.error("command %s cannot be put on record: %s", request.key, error)
+                self._settle(request.key, None)
+            else:
+                if result is not None:
+                    self._settle(request.key, result)
 
     async def _work(self, queue: "asyncio.Queue[Request]") -> None:
         while True:
             await self._follow(self._state.carry_out(await queue.get()))
 
-    def _settle(self, result: Result) -> None:
-        """Let those know who wait for it."""
-        if result.key in self._pending:
-            _, ending = self._pending.pop(result.key)
+    def _settle(self, key: str, result: Result | None) -> None:
+        """Let those know who wait for it; None: it has no end."""
+        if key in self._pending:
+            _, ending = self._pending.pop(key)
             if not ending.done():
                 ending.set_result(result)
 
@@ -171,7 +183,7 @@ class Commands:
         logger.info("command %s: %s %s", result.key, result.state, result.reason)
         for call in self.told:
             call(result)
-        self._settle(result)
+        self._settle(result.key, result)
 
     async def _forget(self) -> None:
         while True:

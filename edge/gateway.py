@@ -106,7 +106,7 @@ class Gateway:
 
     async def _next_epoch(self) -> None:
         self.pipeline.close_packs()
-        await self.outbox.open_epoch()
+        self.outbox.open_epoch()
 
     async def _send(self) -> None:
         """Not before the time is known: certificates have one, and packs cannot be dated."""

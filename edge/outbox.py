@@ -71,6 +71,7 @@ class Outbox:
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox")
         self._on_committed: list[Callable[[Sequence[Origin]], None]] = []
         self._before_commit: list[Callable[[], None]] = []
+        self._epoch_wanted = False
         self._changed = asyncio.Event()  # when to commit may have changed
 
     def on_committed(self, call: Callable[[Sequence[Origin]], None]) -> None:
@@ -137,10 +138,10 @@ class Outbox:
         self.streams[alias] = (thing, metric, unit)
         return alias
 
-    async def line_up(self, *, after_outage: bool) -> None:
+    def line_up(self, *, after_outage: bool) -> None:
         """The line is up. After an outage a new epoch begins: live readings go before what has piled up."""
         if after_outage:
-            await self.open_epoch()
+            self.open_epoch()
         self._state.line_up()
         self.due.set()
 
@@ -169,10 +170,10 @@ class Outbox:
         self._state.keep(key, value)
         self.commit_in_turn()
 
-    async def cursor(self, lane: str, session: str, stored: dict[int, int]) -> None:
+    def cursor(self, lane: str, session: str, stored: dict[int, int]) -> None:
         """The hub's cursor: what it has is let go, and where it was away what comes now goes before what piled up."""
         if self._state.cursor(lane, session, stored, monotonic_ms()):
-            await self.open_epoch()
+            self.open_epoch()
         self._changed.set()
         self.due.set()
 
@@ -181,17 +182,17 @@ class Outbox:
         self._state.release(lane, epoch, upto, monotonic_ms())
         self._changed.set()
 
-    async def open_epoch(self) -> None:
-        """What is appended from now on is live; what is held is history to be sent behind it.
+    def open_epoch(self) -> None:
+        """Soon what is appended is live, and what is held by then is history to be sent behind it.
 
-        Where the disk gives no number the present epoch goes on: what comes now is late, but it comes.
+        As long as the disk gives no number for it the present epoch goes on: what comes may be late, but it comes.
         """
-        try:
-            epoch = await self._on_disk(self._file.next_epoch)
-        except sqlite3.Error as error:
-            self._report_failure(str(error))
-            return
-        self._state.open(epoch)
+        self._epoch_wanted = True
+        self._commit_within(0)
+
+    def at_hand(self, lane: str, header: Header) -> bool:
+        """Whether the body of this pack can be had without the disk."""
+        return self._state.body((lane, header.epoch, header.first, header.seq)) is not None
 
     async def body(self, lane: str, header: Header) -> bytes | None:
         """The body of this pack, or None if it has been released meanwhile, or cannot be had now."""
@@ -233,6 +234,7 @@ class Outbox:
 
     async def _commit(self) -> None:
         self._asked_ms = None
+        await self._open_epoch()
         for call in self._before_commit:
             call()
         batch = self._state.begin()
@@ -254,6 +256,17 @@ class Outbox:
             for tell in self._on_committed:
                 tell(origins)
         await self._make_room()
+
+    async def _open_epoch(self) -> None:
+        if not self._epoch_wanted:
+            return
+        try:
+            epoch = await self._on_disk(self._file.next_epoch)
+        except sqlite3.Error as error:
+            logger.warning("no new epoch can begin before the next commit: %s", error)
+            return
+        self._epoch_wanted = False
+        self._state.open(epoch)
 
     async def _make_room(self) -> bool:
         """Whether any packs had to give way for it."""

@@ -27,6 +27,10 @@ from protocols import custody
 
 logger = logging.getLogger(__name__)
 
+# Aliases are given from a place drawn at each opening: a file restored from an old image would else give numbers
+# again that the hub knows by another meaning, and one thing's readings would be taken for another's.
+_ALIASES_TOGETHER = 1 << 12
+_MAX_ALIAS = 1 << 31
 
 # What SQLite says of a file that is not as it was written. All other errors speak of the disk.
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG}
@@ -74,6 +78,7 @@ class OutboxFile:
         self._disk = disk or OutboxDisk(path, max_bytes=max_bytes)
         self._inventory: Inventory | None = None  # of what is held, unless it has changed since
         self._meta: dict[str, int] = {}
+        self._next_alias = 0
         self._copied = False  # whether the copy beside the file is as new as the file
         self._writes = 0
         self._given: list[tuple[int, int]] = []  # epochs of this run, and the count of writes when each was given
@@ -118,10 +123,11 @@ class OutboxFile:
         known = self._connection.execute(query, key).fetchone()
         if known:
             return int(known[0])
+        alias = self._unused_alias()
         with self._transaction():
-            self._count("aliases")
-            outbox_tables.put(self._connection, "stream", [(self._meta["aliases"], *key)])
-        return self._meta["aliases"]
+            outbox_tables.put(self._connection, "stream", [(alias, *key)])
+        self._copied = False
+        return alias
 
     def streams(self) -> list[tuple[int, str, str, str]]:
         """(alias, thing, metric, unit) of every stream that ever was."""
@@ -211,6 +217,14 @@ class OutboxFile:
         self.bytes_held = used_pages(self._connection) * PAGE_BYTES
         return evicted
 
+    def _unused_alias(self) -> int:
+        while True:
+            if self._next_alias % _ALIASES_TOGETHER == 0:
+                self._next_alias = random.randrange(1, _MAX_ALIAS // _ALIASES_TOGETHER) * _ALIASES_TOGETHER
+            alias, self._next_alias = self._next_alias, self._next_alias + 1
+            if not self._connection.execute("SELECT 1 FROM stream WHERE alias = ?", (alias,)).fetchone():
+                return alias
+
     def _open(self) -> None:
         with self._damage_told():
             self._connection = self._disk.open()
@@ -230,7 +244,7 @@ class OutboxFile:
         self._meta = {str(key): int(value) for key, value in outbox_tables.rows_of(self._connection, "meta")}
         if "incarnation" not in self._meta:
             incarnation = random.randrange(1, 1 << custody.INCARNATION_BITS)
-            self._meta = {"incarnation": incarnation, "epochs": 0, "aliases": 0, "damages": 0} | self._meta
+            self._meta = {"incarnation": incarnation, "epochs": 0, "damages": 0} | self._meta
             with self._transaction():
                 outbox_tables.put(self._connection, "meta", self._meta.items())
         for table in ("stream", "tally"):

@@ -22,9 +22,7 @@ from protocols.pack import by_alias, decode_body
 Numbering = tuple[str, int]  # lane and epoch
 State = dict[str, dict[tuple[Value, ...], tuple[Value, ...]]]  # table -> key -> the other values
 
-# Where a count is lost, the next number given is so much greater than any that is known to have been given.
-_EPOCHS_APART = 1 << 10
-_ALIASES_APART = 1 << 20
+_EPOCHS_APART = 1 << 10  # where the count is lost, the next one is so much greater than any that is known to have been
 
 
 @dataclass
@@ -159,11 +157,8 @@ def _keep_apart(into: sqlite3.Connection, state: State, *, whole: bool) -> None:
     if newest := max(epochs, default=FOLDED):
         meta.setdefault(("incarnation",), (incarnation_of(newest),))
         _keep_greatest(meta, "meta", ("epochs", count_of(newest)))
-    aliases = max((_number(key[0]) for key in state["stream"]), default=0)
-    _keep_greatest(meta, "meta", ("aliases", aliases))
     if not whole:
-        for count, apart in (("epochs", _EPOCHS_APART), ("aliases", _ALIASES_APART)):
-            meta[count,] = (_number(meta.get((count,), (0,))[0]) + apart,)
+        meta["epochs",] = (_number(meta.get(("epochs",), (0,))[0]) + _EPOCHS_APART,)
     (damages,) = meta.get(("damages",), (0,))
     meta["damages",] = (_number(damages) + 1,)
 

@@ -20,7 +20,7 @@ FOLDED = 0  # in the place of an epoch: all those that are over
 migrations = sqlite_utils.Migrations("outbox")
 
 _SCHEMA = """
--- incarnation: drawn once, see protocols.custody; epochs, aliases: how many were given; damages: times it was salvaged
+-- incarnation: drawn once, see protocols.custody; epochs: how many were given; damages: times it was salvaged
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE pack (
     lane TEXT NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, first INTEGER NOT NULL, note TEXT NOT NULL,

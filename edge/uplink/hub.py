@@ -11,7 +11,7 @@ from typing import Any
 from edge.alarms import Alarms
 from edge.backlog import Backlog
 from edge.commands import Commands
-from edge.errors import IdentityRefused
+from edge.errors import IdentityRefused, Unrecorded
 from edge.outbox import Outbox, monotonic_ms
 from edge.pipeline import Pipeline
 from edge.uplink.base import UplinkState
@@ -91,7 +91,7 @@ class HubUplink:
         await session.subscribe(topics.refused(GATEWAY, self._gateway))
         await session.subscribe(topics.tally(GATEWAY, self._gateway))
         await self._send_birth(session)
-        await self._outbox.line_up(after_outage=self.state.sessions > 0)
+        self._outbox.line_up(after_outage=self.state.sessions > 0)
         self.state.went_up()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_birth(session), name="uplink: birth")
@@ -176,7 +176,7 @@ class HubUplink:
                 else:
                     hub_session, stored = cursor.decode(message.payload)
                     self._report.heard(hub_session)
-                    await self._outbox.cursor(topic.lane, hub_session, stored)
+                    self._outbox.cursor(topic.lane, hub_session, stored)
             except ProtocolError as error:
                 logger.warning("%s: %s", message.topic, error)
 
@@ -185,7 +185,11 @@ class HubUplink:
             raise IdentityRefused(self._gateway)
 
     async def _carry_out(self, request: Request) -> None:
-        result = await self._commands.submit(request)
+        try:
+            result = await self._commands.submit(request)
+        except Unrecorded as error:
+            logger.warning("command %s is not answered: %s", request.key, error)  # the hub will ask again
+            return
         self._answers[result.key] = result
         self._results.set()
 
@@ -204,13 +208,28 @@ class HubUplink:
 
     async def _send_packs(self, session: Session) -> None:
         order = SendOrder(self._outbox.senders)
-        while True:
-            self._outbox.due.clear()
-            due = order.next(monotonic_ms())
-            if due is None:
-                await self._wait_due(order.next_due_ms())
-            else:
-                await self._send_pack(session, *due)
+        reading: tuple[str, int] | None = None  # lane and epoch of the pack that is being read from the disk
+
+        def at_hand(lane: str, header: Header) -> bool:
+            return (lane, header.epoch) != reading and self._outbox.at_hand(lane, header)
+
+        async def send_from_disk(lane: str, header: Header) -> None:
+            nonlocal reading
+            await self._send_pack(session, lane, header)
+            reading = None
+            self._outbox.due.set()
+
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._outbox.due.clear()
+                due = order.next(monotonic_ms(), at_hand if reading else None)
+                if due is None:
+                    await self._wait_due(order.next_due_ms())
+                elif self._outbox.at_hand(*due):
+                    await self._send_pack(session, *due)
+                else:  # the disk may take its time; meanwhile what is at hand goes on
+                    reading = due[0], due[1].epoch
+                    tasks.create_task(send_from_disk(*due), name="uplink: pack from disk")
 
     async def _send_pack(self, session: Session, lane: str, header: Header) -> None:
         body = await self._outbox.body(lane, header)

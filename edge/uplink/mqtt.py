@@ -37,7 +37,7 @@ class MqttUplink:
         self._outbox.line_down()
 
     async def _serve(self, session: Session) -> None:
-        await self._outbox.line_up(after_outage=self.state.sessions > 0)
+        self._outbox.line_up(after_outage=self.state.sessions > 0)
         self.state.went_up()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._notice_end(session), name="uplink: end")

@@ -1,7 +1,10 @@
-"""Which pack goes next: one that is urgent before any other, whatever was found due before it. No I/O, no clock."""
+"""Which pack goes next: what is urgent before all else, and what is live before history. No I/O, no clock.
 
-from collections import deque
-from collections.abc import Mapping
+Whatever was found due before, and though the disk takes its time to read something: what is at hand passes what is not,
+but never within an epoch, where order is kept.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 
 from protocols.custody import Header, Sender
 from protocols.topics import LANES
@@ -12,19 +15,40 @@ class SendOrder:
 
     def __init__(self, senders: Mapping[str, Sender]):
         self._senders = senders
-        self._ready: dict[str, deque[Header]] = {lane: deque() for lane in LANES}  # bounded by the senders' windows
+        self._ready: dict[str, list[Header]] = {lane: [] for lane in LANES}  # bounded by the senders' windows
 
-    def next(self, now_ms: int) -> tuple[str, Header] | None:
-        """Lane and header of the pack to send now, or None if none is due."""
+    def next(self, now_ms: int, at_hand: Callable[[str, Header], bool] | None = None) -> tuple[str, Header] | None:
+        """Lane and header of the pack to send now, or None if there is none.
+
+        at_hand: while the disk is reading a pack, whether another one needs no disk, nor follows that one in its epoch;
+        None: it may be any.
+        """
         for lane in LANES:  # in the order of their rank
-            ready = self._ready[lane]
-            if not ready:
-                ready.extend(self._senders[lane].due(now_ms))
-            if ready:
-                return lane, ready.popleft()
+            ready = self._found_due(lane, now_ms)
+            passed_over: set[int] = set()
+            for header in _live_first(ready):
+                if header.epoch in passed_over:
+                    continue
+                if at_hand is None or at_hand(lane, header):
+                    ready.remove(header)
+                    return lane, header
+                passed_over.add(header.epoch)
         return None
+
+    def _found_due(self, lane: str, now_ms: int) -> list[Header]:
+        """All of a lane, each once: what is due again was under way, and perhaps is still here."""
+        ready = self._ready[lane]
+        if due := self._senders[lane].due(now_ms):
+            places = {(header.epoch, header.seq) for header in due}
+            ready[:] = [header for header in ready if (header.epoch, header.seq) not in places] + due
+        return ready
 
     def next_due_ms(self) -> int | None:
         """When one may be due again though nothing else happens, or None if nothing is under way."""
         times = [sender.next_due_ms() for sender in self._senders.values()]
         return min((time for time in times if time is not None), default=None)
+
+
+def _live_first(headers: list[Header]) -> Iterator[Header]:
+    yield from (header for header in headers if not header.backfill)
+    yield from (header for header in headers if header.backfill)

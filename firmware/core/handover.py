@@ -82,7 +82,8 @@ class Handover:
         self._sender.appended(self.epoch, self._last)
 
     def _open_epoch(self) -> None:
-        self.epoch = self._epochs.next()
-        self._journal.open(self.epoch)
-        self._sender.open(self.epoch)
+        epoch = self._epochs.next()
+        self._journal.open(epoch)
+        self._sender.open(epoch)
+        self.epoch = epoch
         self._last = self._released = 0

@@ -57,11 +57,11 @@ class Journal:
         return [(epoch, spans[epoch][0], spans[epoch][1]) for epoch in sorted(spans) if spans[epoch][1]]
 
     def open(self, epoch: int) -> None:
-        """From now on packs are appended to this epoch, from seq 1."""
-        self._open = epoch
-        self._next = 1
+        """From now on packs are appended to this epoch, from seq 1. Raises OSError if the flash does."""
         self._end = None
         self._free_released()
+        self._open = epoch
+        self._next = 1
 
     def append(self, payload: bytes, readings: int) -> int:
         """Keep a pack of so many readings; returns its seq. Raises JournalError if the flash refuses it."""

@@ -149,7 +149,11 @@ async def test_the_oldest_reading_is_found_on_disk_and_off_it_and_after_a_restar
         assert (await told.status(past=False)).lanes[BULK][1:] == (2, NOW_MS - 5000)
         await settled(outbox)
         assert (await told.status(past=False)).lanes[BULK] == Lane([(first, 2, 0)], 2, NOW_MS - 5000)
-        await outbox.open_epoch()
+        before = outbox.epoch
+        outbox.open_epoch()
+        async with asyncio.timeout(5):
+            while outbox.epoch == before:
+                await asyncio.sleep(0.005)
         put(outbox, BULK, NOW_MS - 100)
         put(outbox, URGENT, NOW_MS - 50)
         await settled(outbox)
@@ -197,7 +201,7 @@ async def test_what_gave_way_is_lost_until_the_hub_has_heard_so_also_after_a_res
     async with opened(path) as outbox:
         told = Backlog(outbox, clock=lambda: NOW_MS)
         assert (await told.status(past=False)).lost == 1
-        await outbox.line_up(after_outage=False)
+        outbox.line_up(after_outage=False)
         (header,) = outbox.senders[BULK].due(0)
         outbox.release(BULK, header.epoch, header.seq)
         async with asyncio.timeout(5):

@@ -17,7 +17,7 @@ from edge.command_file import CommandFile
 from edge.command_socket import SOCKET, CommandSocket, send
 from edge.command_state import MOST_QUEUED
 from edge.commands import Commands
-from edge.errors import ActionFailed, ActionRefused, EdgeError
+from edge.errors import ActionFailed, ActionRefused, EdgeError, Unrecorded
 from hardware.catalogue import Command, DeviceModel
 from protocols.command import DONE, EXPIRED, FAILED, FINAL, REFUSED, Request, Result
 
@@ -190,6 +190,21 @@ async def test_what_waited_when_the_time_was_forgotten_has_expired(tmp_path: Pat
         async with asyncio.timeout(5):
             assert (await commands.submit(request("old"))).state == EXPIRED
             assert (await commands.submit(request("new"))).state == DONE
+    assert lamp.acted == [50]
+
+
+async def test_what_cannot_be_put_on_record_is_not_refused_since_it_may_be_done_when_asked_again(
+    tmp_path: Path,
+) -> None:
+    """Were it, whoever has asked twice would be told that surely nothing was done, and then it would be."""
+    lamp, clock = Lamp(), Clock()
+    async with running(tmp_path, lamp, clock) as commands:
+        db = commands._file._connection
+        db.execute("CREATE TEMP TRIGGER full BEFORE INSERT ON command BEGIN SELECT raise(ABORT, 'disk full'); END")
+        with pytest.raises(Unrecorded):
+            await commands.submit(request())
+        db.execute("DROP TRIGGER full")
+        assert (await commands.submit(request())).state == DONE
     assert lamp.acted == [50]
 
 

@@ -68,7 +68,7 @@ async def packs(outbox, lane="bulk"):
 
 async def test_readings_of_a_moment_share_a_pack(outbox):
     pipeline = make(outbox, linger_ms=5)
-    await outbox.line_up(after_outage=False)
+    outbox.line_up(after_outage=False)
     outbox.due.clear()
     pipeline.take("meter-1", [volts(230.0, 1000)])
     pipeline.take("cuff-1", [Reading("systolic", 138, "mm[Hg]", GOOD, 1001)])
@@ -100,7 +100,7 @@ async def test_what_was_suppressed_counts_in_the_epoch_of_the_pack_that_tells_of
     for seq, time_ms in enumerate((1000, 2000, 3000), 1):
         pipeline.take("meter-1", [volts(230.0, time_ms)], origin=Origin("meter-1", "bulk", 77, seq))
     assert (pipeline.pending(), pipeline.suppressed()) == ({}, {"meter-1": 3})
-    await outbox.open_epoch()
+    outbox._state.open(outbox._file.next_epoch())
     pipeline.close_packs()
     before, now = (decode_body(inflate(row.body)) for batch in outbox._state.last() for row in batch.rows)
     assert before.tallies == {"meter-1": (1, 0)}

@@ -84,3 +84,26 @@ def test_what_the_flash_refuses_is_declared_lost_when_it_takes_records_again(tmp
     uplink._handover.connected()
     packs = [senml.decode_pack(uplink._handover.message(header, 0), "w") for header in uplink._handover.due(0)]
     assert [(pack.lost, len(pack.readings)) for pack in packs] == [(6, 0), (0, 2), (0, 2)]
+
+
+def test_a_flash_that_refuses_a_new_epoch_leaves_the_present_one_as_it_is(tmp_path, monkeypatch):
+    hal = Hal()
+    flash = NorFlash(8)
+    journal = Journal(flash)
+    uplink = Uplink(Config(CONFIG), Clock(hal), journal, Epochs(str(tmp_path), hal), birth={})
+    readings = [Reading("heart_rate", 70, "/min", GOOD, 1)]
+    for _ in range(6):
+        uplink.append(readings, wall_clock=True)
+    journal.release(uplink._handover.epoch, 6)
+
+    def refuse(flash, at, after):
+        raise OSError(5, "the flash does not answer")
+
+    flash.watcher = refuse
+    with pytest.raises(OSError, match="does not answer"):
+        uplink._handover.connected()
+    flash.watcher = None
+    uplink.append(readings, wall_clock=True)
+    uplink._handover.connected()
+    uplink.append(readings, wall_clock=True)
+    assert [header.seq for header in uplink._handover.due(0)] == [1, *range(1, 8)]
