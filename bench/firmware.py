@@ -8,6 +8,8 @@ some nine lines), `peak_bytes` (heap to apply a patch; pointers have 64 bits her
 `dispenser`: `states` of two doses' day, all visited, and `cuts` between any two steps of each event in each of them;
 `events` at random; `double` doses, `wrong time`, `missed` without a report, `count` of doses wrong, `untrue` reports,
 `unsaved` states; `file_cuts` of the file that holds the state, and how often it was `torn`.
+`replay`: 72 hours of one reading each 10 s, journalled offline: `packs`, `replay_s` until a real gateway has committed
+them, and what was `twice`, `missing` or `out_of_order` there.
 """
 
 import argparse
@@ -17,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.parts import ota_change, ota_offers
+from bench.parts import ota_change, ota_offers, replay
 from bench.parts.micropython import run_micropython
 
 
@@ -42,7 +44,16 @@ def _dispenser() -> dict[str, Any]:
     return found | {"file_cuts": file["cuts"], "torn": file["torn"]}
 
 
-PARTS: dict[str, Callable[[], dict[str, Any]]] = {"journal": _journal, "ota": _ota, "dispenser": _dispenser}
+def _replay() -> dict[str, Any]:
+    return replay.measure(72)
+
+
+PARTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "journal": _journal,
+    "ota": _ota,
+    "dispenser": _dispenser,
+    "replay": _replay,
+}
 
 
 def main() -> None:

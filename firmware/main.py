@@ -1,11 +1,13 @@
 """Starts the app that the config names."""
 
+import gc
 import sys
 
 from firmware import VERSION, hal
 from firmware.core import config
 from firmware.errors import ConfigError
 
+_COLLECT_BYTES = 8192  # collecting early keeps the heap from falling to pieces
 _APPS = {"wearable": "firmware.apps.wearable"}
 
 
@@ -17,6 +19,8 @@ def main() -> None:
         raise ConfigError("app", "there is no app " + settings.app)
     name = _APPS[settings.app]
     __import__(name)
+    gc.collect()
+    gc.threshold(_COLLECT_BYTES)  # type: ignore[attr-defined]  # MicroPython's
     print("kerb", VERSION, settings.app, settings.device)
     try:
         sys.modules[name].run(settings, port)

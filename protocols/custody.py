@@ -215,16 +215,18 @@ class Sender:
         self._drop_finished()
         return releases
 
-    def due(self, now_ms: int) -> "list[Header]":
-        """The packs to send now, as headers, in this order; they count as under way from here on."""
+    def due(self, now_ms: int, *, most: int = _MAX_SEQ) -> "list[Header]":
+        """The packs to send now, as headers, in this order, at most so many; they count as under way from here on."""
         if not self._online or not self._epochs:
             return []
         self._rewind_stalled(now_ms)
         live = self._epochs[-1]
-        headers = self._send(live, self._narrow(self._window) - live.in_flight(), now_ms, backfill=False)
+        room = min(most, self._narrow(self._window) - live.in_flight())
+        headers = self._send(live, room, now_ms, backfill=False)
         if live.next <= live.last:
             return headers  # the window is full: what bandwidth there is belongs to the live packs
-        room = self._narrow(self._backfill_window) - sum(outgoing.in_flight() for outgoing in self._epochs[:-1])
+        under_way = sum(outgoing.in_flight() for outgoing in self._epochs[:-1])
+        room = min(most - len(headers), self._narrow(self._backfill_window) - under_way)
         for outgoing in self._epochs[:-1]:
             sent = self._send(outgoing, room, now_ms, backfill=True)
             room -= len(sent)

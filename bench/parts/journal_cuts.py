@@ -17,7 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_SECTORS, _SECTOR_BYTES = 6, 1024
+_SECTORS = 6
+_BLOCK_BYTES = 512  # two to a sector, so that power can fail between their erasures
 _MOST_EPOCHS = 9  # a run of gaps for each fits into the head of such a sector
 _AFTER = 1 << 61  # the epoch that a start after a cut opens
 _FROM_AGAIN = 97  # every so many cuts the start after it is cut everywhere, too
@@ -28,7 +29,7 @@ class Life:
 
     def __init__(self, flash: NorFlash):
         self.flash = flash
-        self.journal = Journal(flash)
+        self.journal = Journal(flash, most_sectors=_SECTORS)
         self.promised: "dict[tuple[int, int], tuple[bytes, int]]" = {}
         self.coming: "tuple[bytes, int] | None" = None  # what is being appended
         self.cursor: "dict[int, int]" = {}  # what the gateway has of each epoch
@@ -48,7 +49,7 @@ class Life:
         elif chance < 96 and self.promised:
             self._release()
         else:
-            self.journal = Journal(self.flash)
+            self.journal = Journal(self.flash, most_sectors=_SECTORS)
             for epoch, _, _ in self.journal.epochs():
                 self.journal.release(epoch, self.cursor.get(epoch, 0))  # it is offered again, and refused
             self._open()
@@ -113,7 +114,7 @@ class Campaign:
 
     def __init__(self, seed: int):
         random.seed(seed)
-        flash = NorFlash(_SECTORS, sector_bytes=_SECTOR_BYTES)
+        flash = NorFlash(2 * _SECTORS, sector_bytes=_BLOCK_BYTES)
         self.life = Life(flash)
         flash.watcher = self._cut
         self.cuts = self.unmountable = self.lost = 0
@@ -138,7 +139,7 @@ class Campaign:
     def _start(self, image: NorFlash, before: Journal, *, again: bool) -> None:
         """Mount it, count what is missing, and go on as a device does; nothing may be missing then either."""
         try:
-            found = Journal(image)
+            found = Journal(image, most_sectors=_SECTORS)
         except Exception as error:  # noqa: BLE001 - whatever it is, the device would not come up
             print("unmountable:", type(error).__name__, error)
             self.unmountable += 1
@@ -149,7 +150,7 @@ class Campaign:
                 image.watcher = lambda flash, at, after: self._cut_again(flash, at, after, found)
             found.open(_AFTER)
             found.append(b"after the cut", 1)
-            broken = Journal(image).read(_AFTER, 1) != (b"after the cut", 1)
+            broken = Journal(image, most_sectors=_SECTORS).read(_AFTER, 1) != (b"after the cut", 1)
         self.lost += broken
 
     def _cut_again(self, flash: NorFlash, at: int, after: bytes, before: Journal) -> None:

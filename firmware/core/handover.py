@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from protocols.custody import Header
     from protocols.reading import Reading
 
-_WINDOW = 16
-_BACKFILL_WINDOW = 16
+_WINDOW = 64
+_BACKFILL_WINDOW = 256  # the gateway commits four times a second: three days come home within a minute
+_AT_ONCE = 8  # packs that are in memory at a time
 _RESEND_MS = 3000
 _FEW = 5  # packs that may wait at a reconnect without making an epoch of their own worth while
 
@@ -65,8 +66,8 @@ class Handover:
                 self._released = release.upto
 
     def due(self, now_ms: int) -> "list[Header]":
-        """The packs to send now, in this order; they count as under way from here on."""
-        return self._sender.due(now_ms)
+        """The packs to send now, in this order; they count as under way from here on. A few, to be asked for again."""
+        return self._sender.due(now_ms, most=_AT_ONCE)
 
     def message(self, header: "Header", now_ms: int) -> "bytes | None":
         """A pack as it travels, a gap record where it had to give way; None if it was let go meanwhile."""

@@ -26,16 +26,19 @@ _FREE = 0  # no epoch has this number
 
 
 class Journal:
-    """Packs by (epoch, seq). `lost_readings` counts what had to give way since this start. Raises JournalError."""
+    """Packs by (epoch, seq). `lost_readings` counts what had to give way since this start. Raises JournalError.
 
-    def __init__(self, flash: "Flash"):
-        self._sectors = Sectors(flash)
+    Of each sector 16 bytes are kept in memory; there are at most `most_sectors`.
+    """
+
+    def __init__(self, flash: "Flash", *, most_sectors: int = 256):
+        self._sectors = Sectors(flash, most_sectors)
         count = self._sectors.count
         if count < _FEWEST_SECTORS:
             raise JournalError(f"a partition of {count} sectors is too small: {_FEWEST_SECTORS} are needed")
-        self._epoch_of = array("Q", [_FREE] * count)
-        self._first_in = array("I", [0] * count)
-        self._last_in = array("I", [0] * count)
+        self._epoch_of = array("Q", bytes(8 * count))
+        self._first_in = array("I", bytes(4 * count))
+        self._last_in = array("I", bytes(4 * count))
         self._newest = count - 1  # the sector begun last
         self._number = 0
         self._end: "int | None" = None  # where the next record goes in the newest sector; None: into a new one

@@ -1,9 +1,10 @@
 """Sectors of the journal on raw flash: how heads and records lie there, and what a loss of power leaves of them.
 
-A sector is what the flash erases at once. Its head is a mark (u32, erased until all of the sector is released), magic,
-number (u32, one more than the sector's before it), epoch (u64), first seq (u32), how many gap runs follow (u16), the
-runs (see gaps.py) and a CRC-32 of all but the mark. Records follow, each length (u16), how many readings the pack holds
-(u16), CRC-32 (u32), payload. The CRC begins with the sector's number, so nothing that an erasure left over checks.
+A sector is one block of the flash, which is what it erases at once, or a few of them where there are many. Its head is
+a mark (u32, erased until all of the sector is released), magic, number (u32, one more than the sector's before it),
+epoch (u64), first seq (u32), how many gap runs follow (u16), the runs (see gaps.py) and a CRC-32 of all but the mark.
+Records follow, each length (u16), how many readings the pack holds (u16), CRC-32 (u32), payload. The CRC begins with
+the sector's number, so nothing that an erasure left over checks.
 """
 
 import struct
@@ -49,12 +50,14 @@ RECORD_BYTES = struct.calcsize(_RECORD)
 
 
 class Sectors:
-    """The sectors of one flash partition. Raises OSError if the flash does."""
+    """The sectors of one flash partition, at most `most` of them. Raises OSError if the flash does."""
 
-    def __init__(self, flash: "Flash"):
+    def __init__(self, flash: "Flash", most: int):
         self._flash = flash
-        self.count = flash.ioctl(_COUNT, 0) or 0
-        self.bytes = flash.ioctl(_SIZE, 0) or 0
+        blocks = flash.ioctl(_COUNT, 0) or 0
+        self._blocks = (blocks + most - 1) // most  # of each sector
+        self.count = blocks // self._blocks if blocks else 0
+        self.bytes = self._blocks * (flash.ioctl(_SIZE, 0) or 0)
         self.most_runs = self.bytes // 4 // gaps.RUN_BYTES
 
     def longest_payload(self) -> int:
@@ -65,7 +68,8 @@ class Sectors:
     def begin(self, sector: int, number: int, epoch: int, first: int, lost: "gaps.Gaps") -> int:
         """Erase the sector and write its head; returns where its first record will lie."""
         body = struct.pack(_HEAD, _MAGIC, number, epoch, first, len(lost.runs)) + lost.encode()
-        self._flash.ioctl(_ERASE, sector)
+        for block in range(sector * self._blocks, (sector + 1) * self._blocks):
+            self._flash.ioctl(_ERASE, block)
         self._program(sector, _MARK_BYTES, body + struct.pack("<I", crc32(body)))
         return _MARK_BYTES + len(body) + _CRC_BYTES
 
@@ -119,7 +123,7 @@ class Sectors:
 
     def _read(self, sector: int, at: int, count: int) -> bytes:
         buffer = bytearray(count)
-        self._flash.readblocks(sector, buffer, at)
+        self._flash.readblocks(sector * self._blocks, buffer, at)
         return bytes(buffer)
 
     def _program(self, sector: int, at: int, data: bytes) -> None:
@@ -127,4 +131,4 @@ class Sectors:
         first = at // _PAGE * _PAGE
         end = at + len(data)
         pages = b"\xff" * (at - first) + data + b"\xff" * (-end % _PAGE)
-        self._flash.writeblocks(sector, pages, first)
+        self._flash.writeblocks(sector * self._blocks, pages, first)

@@ -104,19 +104,21 @@ class Uplink:
         """Send what is due until the connection fails. Raises MqttError."""
         while self._failure is None:
             self._wake.clear()
-            for header in self._handover.due(self._clock.monotonic_ms()):
-                await self._send(client, header)
+            headers = self._handover.due(self._clock.monotonic_ms())
+            await self._send(client, headers)
+            if headers and self._failure is None:
+                continue  # there may be more of them
             try:
                 await asyncio.wait_for(self._wake.wait(), _LOOK_S)
             except asyncio.TimeoutError:
                 continue  # something may be due again
         raise self._failure
 
-    async def _send(self, client: MqttClient, header: "Header") -> None:
-        message = self._handover.message(header, self._clock.monotonic_ms())
-        if message is not None:
-            # QoS 0: the gateway's cursor is the acknowledgement, and what is lost on the way is sent again.
-            await client.publish(self._up, message)
+    async def _send(self, client: MqttClient, headers: "list[Header]") -> None:
+        """QoS 0: the gateway's cursor is the acknowledgement, and what is lost on the way is sent again."""
+        now_ms = self._clock.monotonic_ms()
+        messages = [self._handover.message(header, now_ms) for header in headers]
+        await client.publish_all(self._up, [message for message in messages if message is not None])
 
     def _take(self, topic: str, payload: bytes) -> None:
         if topic != self._cursor:

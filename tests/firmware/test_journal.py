@@ -256,7 +256,7 @@ def test_a_pack_that_does_not_fit_is_refused(payload: bytes) -> None:
 def test_the_longest_pack_fits_behind_the_longest_head() -> None:
     flash = flash_of()
     journal = Journal(flash)
-    longest = bytes(Sectors(flash).longest_payload())
+    longest = bytes(Sectors(flash, 256).longest_payload())
     for number in range(100):
         journal.open(number + 1)
         journal.append(longest, number % 5 + 1)

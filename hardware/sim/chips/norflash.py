@@ -23,7 +23,7 @@ class NorFlash:
         self.count = sectors
         self.sector_bytes = sector_bytes
         self.image = bytearray(b"\xff" * (sectors * sector_bytes) if image is None else image)
-        self.erasures = array("I", [0] * sectors)
+        self.erasures = array("I", bytes(4 * sectors))
         self.watcher: "Callable[[NorFlash, int, bytes], None] | None" = None
 
     def readblocks(self, block_num: int, buf: "bytearray | memoryview", offset: int = 0) -> None:
@@ -47,8 +47,7 @@ class NorFlash:
         if op == 5:
             return self.sector_bytes
         if op == 6:
-            self.erasures[arg] += 1
-            self._erase(arg * self.sector_bytes)
+            self._erase(arg)
             return 0
         return None
 
@@ -56,8 +55,9 @@ class NorFlash:
         """Another one with the same content."""
         return NorFlash(self.count, sector_bytes=self.sector_bytes, image=self.image)
 
-    def _erase(self, at: int) -> None:
-        self._change(at, b"\xff" * self.sector_bytes)
+    def _erase(self, sector: int) -> None:
+        self.erasures[sector] += 1
+        self._change(sector * self.sector_bytes, b"\xff" * self.sector_bytes)
 
     def _change(self, at: int, after: bytes) -> None:
         if self.watcher is not None:
@@ -72,18 +72,20 @@ class NorFlash:
 
 
 class FileFlash(NorFlash):
-    """The same, kept in a file, which must be there and as large as all sectors."""
+    """The same, kept in a file, which must be there and as large as all sectors; it does not count erasures."""
 
     def __init__(self, path: str, *, sector_bytes: int = SECTOR_BYTES):
         self._file = open(path, "r+b", buffering=0)  # noqa: SIM115 - it stays open, see close
-        super().__init__(self._file.seek(0, 2) // sector_bytes, sector_bytes=sector_bytes, image=b"")
+        super().__init__(0, sector_bytes=sector_bytes)
+        self.count = self._file.seek(0, 2) // sector_bytes
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
-    def _erase(self, at: int) -> None:
+    def _erase(self, sector: int) -> None:
         """Piece by piece: on a board this takes no memory either."""
+        at = sector * self.sector_bytes
         for place in range(at, at + self.sector_bytes, _PIECE_BYTES):
             self._store(place, b"\xff" * _PIECE_BYTES)
 
