@@ -1,4 +1,4 @@
-"""The hub's command line: python -m hub {run,ingest,web,enrol,revoke,command,retention,backup,restore,check}."""
+"""The hub's command line: python -m hub {run,ingest,web,enrol,revoke,command,retention,backup,restore,check,rules}."""
 
 import argparse
 import asyncio
@@ -6,12 +6,14 @@ import contextlib
 import logging
 import signal
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from hub import enrolment, retention
-from hub.errors import SetupError, StoreError
+from hub.errors import DamagedBlockError, SetupError, StoreError
 from runtime.command_line import RequestError, add_arguments, print_result, request_of
+from runtime.rules import load_rules
+from runtime.toml import TomlFileError
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,13 +44,19 @@ def _parser() -> argparse.ArgumentParser:
     back.add_argument("file", type=Path, help="the backup")
     back.add_argument("--replace", action="store_true", help="put the data that is there aside, in a folder beside it")
     whole = commands.add_parser("check", help="say what of the store is damaged, if anything; it only reads")
+    rules = commands.add_parser("rules", help="check alarm rules, or try them on what is stored")
+    rules.add_argument("action", choices=("check", "test"))
+    rules.add_argument("file", type=Path, help="a file of rules, TOML or JSON, or a folder of such files")
+    for end, default in (("from", "a day before --to"), ("to", "now")):
+        text = f"local time such as 2030-05-01T22:00 (default: {default})"
+        rules.add_argument(f"--{end}", type=datetime.fromisoformat, metavar="TIME", help=text)
     keep = commands.add_parser("retention", help="show how long readings are kept, or set it for a metric")
     keep.add_argument("metric", nargs="?", help="a metric, or * for all that have no policy of their own")
     keep.add_argument("--days", type=int, help="keep readings for so many days, then delete them")
     keep.add_argument("--step-minutes", type=int, metavar="N", help="keep steps of this length in their place")
     keep.add_argument("--step-days", type=int, metavar="DAYS", help="keep the steps so long (default: for ever)")
     keep.add_argument("--forever", action="store_true", help="keep the readings for ever, or as * says")
-    for command in (run, one, page, enrol, revoke, tell, keep, save, back, whole):
+    for command in (run, one, page, enrol, revoke, tell, keep, save, back, rules, whole):
         command.add_argument("--data", type=Path, required=True, metavar="DIR", help="where everything is kept")
     for command in (run, one, page, tell):
         command.add_argument("--host", default="127.0.0.1", help="the address to listen on, or where the broker is")
@@ -82,6 +90,24 @@ def _retention(options: argparse.Namespace) -> None:
     known = {retention.ALL: "for ever", **retention.policies(options.data)}
     for metric in [options.metric] if options.metric else known:
         print(f"{metric}: {known.get(metric, known[retention.ALL])}")
+
+
+def _rules(options: argparse.Namespace) -> None:
+    from hub import replay  # noqa: PLC0415 - as for _run
+
+    try:
+        rules = load_rules(options.file)
+        for rule in rules:
+            print(f"{rule.id}, version {rule.version}: {rule.name['en']}, {rule.priority}, at the {rule.at}")
+            if options.action == "test":
+                end = options.to or datetime.now()
+                begin = getattr(options, "from") or end - timedelta(days=1)
+                for line in replay.told(options.data, rule, begin, end):
+                    print(f"  {line}")
+    except TomlFileError as error:
+        raise SetupError(str(error)) from error
+    except (StoreError, DamagedBlockError) as error:
+        raise SetupError(f"the store in {options.data} cannot be read: {error}") from error
 
 
 def _check(data: Path) -> int:
@@ -134,6 +160,8 @@ def _run(options: argparse.Namespace) -> int:
             _restore(options)
         case "retention":
             _retention(options)
+        case "rules":
+            _rules(options)
         case "enrol":
             print(enrolment.make_token(options.data, options.gateway, hours=options.hours))
         case "revoke":

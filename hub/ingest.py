@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from hub import alarm_rules
 from hub.authority import Authority
 from hub.errors import SetupError, StoreError
 from hub.ingest_metrics import IngestMetrics
@@ -33,6 +34,7 @@ _OPEN_AGAIN_S = 2.0
 _FAILED_S = 1.0
 _TIDY_S = 0.02  # after each batch, or a quarter of what it took: sealing keeps up with any load
 _TIDY_AGAIN_S = 10.0
+_RULES_S = 2.0  # how often the folder of alarm rules is looked at
 _BIRTHS = "g/+/birth"
 _STATUSES = "g/+/status"
 _UPS = "g/+/up/+"
@@ -42,8 +44,11 @@ _BIRTHS_AGAIN_S = 2.0
 class Ingest:
     """One ingest: it owns the store's writer and outlives its MQTT sessions."""
 
-    def __init__(self, writer: Writer, broker: Broker, metrics: IngestMetrics):
+    def __init__(self, data: Path, writer: Writer, broker: Broker, metrics: IngestMetrics):
+        self._data = data
         self._writer = writer
+        self._rules_seen: object = None
+        self._rules_from = 0.0
         self._intake = Intake(writer, secrets.token_hex(4))
         self._broker = broker
         self._queue: asyncio.Queue[Message] = asyncio.Queue(_QUEUE)
@@ -79,7 +84,11 @@ class Ingest:
     async def _store(self) -> None:
         while True:
             tidy_s = _TIDY_S
-            if batch := await self._next_batch():
+            batch = await self._next_batch()
+            if time.monotonic() >= self._rules_from:
+                self._rules_from = time.monotonic() + _RULES_S
+                await asyncio.to_thread(self._renew_rules)
+            if batch or self._writer.alarms_due():
                 answer = await finished_in_thread(self._take, batch)
                 self._measure(len(batch), answer)
                 try:
@@ -90,6 +99,16 @@ class Ingest:
                     await asyncio.sleep(_FAILED_S)  # a disk that is full is not asked again at once
                 tidy_s = max(tidy_s, answer.transaction_s / 4)
             await self._tidy(tidy_s)
+
+    def _renew_rules(self) -> None:
+        """Take over alarm rules that were changed; those that are wrong change nothing, and the log says so."""
+        if (signature := alarm_rules.signature(self._data)) == self._rules_seen:
+            return
+        self._rules_seen = signature
+        try:
+            self._writer.use_rules(alarm_rules.load(self._data))
+        except SetupError as error:
+            logger.error("the alarm rules are left as they were: %s", error)
 
     def _take(self, batch: list[Message]) -> Answer:
         answer = self._intake.take(batch)
@@ -185,7 +204,7 @@ async def run(data: Path, *, host: str, port: int) -> None:
 async def _serve(data: Path, broker: Broker, metrics: IngestMetrics) -> None:
     writer = await _opened(data, metrics)
     try:
-        await Ingest(writer, broker, metrics).run()
+        await Ingest(data, writer, broker, metrics).run()
     finally:
         writer.close()
 

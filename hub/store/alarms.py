@@ -3,9 +3,10 @@
 import json
 import logging
 import sqlite3
+from collections.abc import Iterable
 
 from hub.birth import Birth
-from protocols.alarm import CLEARED, METRIC, Change, Escalation, decode_following
+from protocols.alarm import CLEARED, METRIC, Change, Escalation, Rule, decode_following
 from protocols.errors import DecodeError
 from protocols.pack import Column
 
@@ -73,14 +74,20 @@ class Alarms:
     def write_birth(self, birth: Birth) -> None:
         """Take over which rules a gateway evaluates, and end what its program, begun anew, knows nothing of."""
         self._streams = None  # there may be new ones
-        self._db.execute("DELETE FROM alarm_rule WHERE origin = ?", (birth.gateway,))
-        self._db.executemany(
-            _RULE, [(birth.gateway, r.id, r.version, r.priority, r.name.en, r.name.zh) for r in birth.rules]
-        )
+        self._put_rules(birth.gateway, [(r.id, r.version, r.priority, r.name.en, r.name.zh) for r in birth.rules])
         known = self._db.execute("SELECT instance FROM alarm_origin WHERE origin = ?", (birth.gateway,)).fetchone()
         if known is None or known[0] != birth.instance:
             self._db.execute("INSERT OR REPLACE INTO alarm_origin VALUES (?, ?)", (birth.gateway, birth.instance))
             self._end_unknown(birth)
+
+    def put_rules(self, origin: str, rules: Iterable[Rule]) -> None:
+        """These rules, and no others, are in force."""
+        rows = [(rule.id, rule.version, rule.priority, rule.name["en"], rule.name["zh"]) for rule in rules]
+        self._put_rules(origin, rows)
+
+    def _put_rules(self, origin: str, rows: Iterable[tuple[object, ...]]) -> None:
+        self._db.execute("DELETE FROM alarm_rule WHERE origin = ?", (origin,))
+        self._db.executemany(_RULE, [(origin, *row) for row in rows])
 
     def _end_unknown(self, birth: Birth) -> None:
         """The alarms of a gateway whose storage was lost would be open for ever."""

@@ -152,6 +152,11 @@ CREATE TABLE alarm_rule (
     name_zh TEXT NOT NULL, PRIMARY KEY (origin, id)
 ) WITHOUT ROWID;
 
+-- What the hub's own rules have to remember of each thing: JSON.
+CREATE TABLE alarm_kept (
+    rule TEXT NOT NULL, thing TEXT NOT NULL, machine TEXT NOT NULL, PRIMARY KEY (rule, thing)
+) WITHOUT ROWID;
+
 -- Of each gateway the start of its program whose alarms were last set against these.
 CREATE TABLE alarm_origin (origin TEXT PRIMARY KEY, instance TEXT NOT NULL) WITHOUT ROWID;
 

@@ -3,7 +3,7 @@
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from hub.errors import StoreError, UnknownAliasError
 from hub.store import accounts, hot, tallies
 from hub.store.alarms import Alarms
 from hub.store.batch import Batch, aliases_of
+from hub.store.evaluating import Evaluating
 from hub.store.expiry import Expiry
 from hub.store.lag import buckets_of
 from hub.store.latest import Latest
@@ -22,6 +23,7 @@ from hub.store.registry import Registry
 from hub.store.schema import connect, prepare
 from hub.store.sealing import Sealing
 from hub.store.tallies import ByLane, Numbering, Tallies
+from protocols.alarm import Rule
 from protocols.custody import Header, incarnation_of
 from protocols.pack import Body
 from protocols.status import Status
@@ -51,10 +53,11 @@ def now_ms() -> int:
 class Writer:
     """The one connection that writes; `write_...` must be called within a `transaction`.
 
-    Raises StoreError if the store cannot be used, SetupError if it is of a newer version.
+    rules: alarm rules, of which it evaluates those of the hub; None: it leaves the hub's alarms alone. Raises
+    StoreError if the store cannot be used, SetupError if it is of a newer version.
     """
 
-    def __init__(self, data: Path, *, clock: Callable[[], int] = now_ms):
+    def __init__(self, data: Path, *, clock: Callable[[], int] = now_ms, rules: Iterable[Rule] | None = None):
         self._db = connect(prepare(data))
         self._clock = clock
         self._commit_ms = 0.0
@@ -63,6 +66,7 @@ class Writer:
         try:
             self._registry = Registry(self._db)
             self._alarms = Alarms(self._db)
+            self.use_rules(rules)
             self._latest = Latest(self._db)
             self._sealing = Sealing(self._db)
             self._expiry = Expiry(self._db, data)
@@ -92,7 +96,10 @@ class Writer:
             if self._undone:
                 self._recall()
             yield
-            self._write_readings(self._batch.readings())
+            readings = self._batch.readings()
+            self._write_readings(readings)
+            if self._evaluating:
+                self._evaluating.evaluate(readings)
             self._db.executemany(_CURSOR, ((*key, seq) for key, seq in self._cursors.items()))
             self._tallies.write(self._db)
             self._add_up()
@@ -114,10 +121,20 @@ class Writer:
         """What is known in memory is that of a transaction that was undone: read it from the tables again."""
         self._added_up.clear()
         self._alarms.forget()
+        if self._evaluating:
+            self._evaluating.forget()
         self._registry.forget()
         self._latest.forget()
         self._sealing.forget()
         self._undone = False
+
+    def use_rules(self, rules: Iterable[Rule] | None) -> None:
+        """Evaluate these alarm rules from the next transaction on."""
+        self._evaluating = None if rules is None else Evaluating(self._db, self._alarms, rules, clock=self._clock)
+
+    def alarms_due(self) -> bool:
+        """Whether a transaction would change alarms though nothing comes; to be asked between transactions."""
+        return self._evaluating is not None and self._evaluating.due()
 
     def tidy(self) -> bool:
         """Seal what has been hot for long enough, and let go what has expired: some milliseconds' work.
@@ -146,10 +163,14 @@ class Writer:
         """Take over a gateway, its things and its aliases. Raises BirthError, before anything is written."""
         self._registry.write_birth(birth, self._clock())
         self._alarms.write_birth(birth)
+        if self._evaluating:
+            self._evaluating.born(birth)
 
     def write_death(self, gateway: str) -> None:
         """The gateway is offline, and with it all its things."""
         self._registry.write_death(gateway, self._clock())
+        if self._evaluating:
+            self._evaluating.died(gateway)
 
     def write_status(self, gateway: str, status: Status, *, retained: bool) -> None:
         """Take over what a gateway says that it holds; retained: it was said before we listened."""
