@@ -142,7 +142,7 @@ class Outbox:
         """The line is up. After an outage a new epoch begins: live readings go before what has piled up."""
         if after_outage:
             self.open_epoch()
-        self._state.line_up()
+        self._state.line_up(after_outage=after_outage)
         self.due.set()
 
     def line_down(self) -> None:

@@ -96,9 +96,11 @@ class OutboxState:
         rows = (pack.row for pack in (*self._committing, *self._waiting) if pack.row.lane == lane)
         return min((row.content.span[0] for row in rows if row.readings), default=None)
 
-    def line_up(self) -> None:
-        """The line is up: what was under way before is sent again."""
+    def line_up(self, *, after_outage: bool = False) -> None:
+        """The line is up: what was under way before is sent again; after an outage what is held is history."""
         for sender in self.senders.values():
+            if after_outage:
+                sender.held_is_history()
             sender.connected()
 
     def line_down(self) -> None:
@@ -154,6 +156,9 @@ class OutboxState:
         for release in self.senders[lane].cursor(session, stored, now_ms):
             self.release(lane, release.epoch, release.upto, now_ms)
         anew = self._hub_session not in (None, session) and bool(self.buffered())
+        if anew:
+            for sender in self.senders.values():
+                sender.held_is_history()
         self._hub_session = session
         return anew
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
         epoch, seq: the pack's identity (with sender and lane). base: everything below it in this epoch has been
         acknowledged. oldest: every older epoch of this incarnation has been acknowledged whole. backfill: the pack's
-        epoch is not the sender's newest, so its readings are history and pose as no current value. first: less than
+        epoch is not the sender's newest, or nobody listened when it was made: its readings are history and pose as no
+        current value. first: less than
         seq in a gap record alone, which takes the place of the packs first..seq.
         """
 
@@ -110,6 +111,7 @@ class _Outgoing:
         self.next = base
         self.last = last
         self.gaps = gaps
+        self.history = 0  # up to this seq they are backfill, though the epoch may be the newest
         self.progress_ms = 0
 
     def rewind(self) -> None:
@@ -177,6 +179,11 @@ class Sender:
             if outgoing.epoch == epoch:
                 apart = [gap for gap in outgoing.gaps if gap[1] < first or gap[0] > last]
                 outgoing.gaps = sorted(apart + [(first, last)])
+
+    def held_is_history(self) -> None:
+        """Nobody has listened for a while: what is held by now is backfill, that of the newest epoch, too."""
+        if self._epochs:
+            self._epochs[-1].history = self._epochs[-1].last
 
     def connected(self) -> None:
         """The line is up: whatever was under way before is sent again."""
@@ -270,7 +277,8 @@ class Sender:
             outgoing.progress_ms = now_ms
         while outgoing.next <= outgoing.last and len(headers) < room:
             first, seq = outgoing.held_at(outgoing.next)
-            headers.append(Header(outgoing.epoch, seq, outgoing.base, self._epochs[0].epoch, backfill, first))
+            is_history = backfill or seq <= outgoing.history
+            headers.append(Header(outgoing.epoch, seq, outgoing.base, self._epochs[0].epoch, is_history, first))
             outgoing.next = seq + 1
         return headers
 

@@ -18,9 +18,11 @@ books     The hub's own counts meet at every moment: of each thing, lane and epo
           declared lost, but for an epoch of which packs came to a storage that was put back. So do the gateway's: what
           it says that it holds is what its packs on disk and in memory hold, and what it has on disk as read is what
           went into packs.
+history   What a gateway was about to send when its line came back is marked as history, however soon a new epoch
+          begins.
 urgent    No bulk pack is chosen to be sent while an urgent one may be; and what is urgent and of the gateway's own is
-          chosen at most 2 s after it was made or the line came up, whatever the disk does, unless so many are under way
-          unconfirmed that the sender's window is full.
+          chosen at most 2 s after it may be: it is on disk, or the disk has failed, the line is up, and not so many are
+          under way unconfirmed that the sender's window is full.
 command   A command acts at most once, and only when its start is on disk. It has one end, which is what everybody is
           told: done has acted, refused and expired have not. Not promised across storage that is put back or replaced.
 stall     When all power, lines and disks have been well for a quarter of an hour, nothing is left to be handed over:

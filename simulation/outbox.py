@@ -90,7 +90,7 @@ class Outbox:
     def line_up(self, *, after_outage: bool) -> None:
         if after_outage:
             self.open_epoch()
-        self.state.line_up()
+        self.state.line_up(after_outage=after_outage)
         self.due()
 
     def open_epoch(self) -> None:

@@ -21,12 +21,16 @@ class Sending:
         self._up_ms: int | None = None
         self._could_ms: int | None = None  # since when something urgent may be sent without a break
         self._waiting: dict[tuple[int, int], int] = {}  # when each urgent pack was made that was not chosen yet
+        self._history: dict[tuple[str, int], int] = {}  # of each lane and epoch up to which seq nobody listened
         self._sent: dict[tuple[str, int], int] = {}  # in this session, of each lane and epoch the last seq
 
-    def line_up(self) -> None:
-        """Packs may be sent."""
+    def line_up(self, *, after_outage: bool) -> None:
+        """Packs may be sent; after an outage what was given to the senders until now is history."""
         self._up_ms = self._ledger.world.now_ms
         self._sent = {}
+        if after_outage:
+            for lane, sender in self._gateway.outbox.senders.items():
+                self._history[lane, sender._epochs[-1].epoch] = sender._epochs[-1].last
 
     def line_down(self) -> None:
         """None may."""
@@ -45,6 +49,9 @@ class Sending:
 
     def sent(self, lane: str, header: Header) -> None:
         """It is sent, or is not there any more."""
+        if header.seq <= self._history.get((lane, header.epoch), 0) and not header.backfill:
+            place = self._ledger.world.place(header)
+            self._ledger.violated("history", f"{self._gateway.name} sends {lane} {place} as if it were current")
         before = max(self._sent.get((lane, header.epoch), 0), header.base - 1)
         if header.first > before + 1:
             place = self._ledger.world.place(header)

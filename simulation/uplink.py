@@ -124,7 +124,7 @@ class Uplink:
         self._ready = True
         self._reading = None
         self._order = send_order.SendOrder(self._outbox.senders)
-        self._watch.line_up()
+        self._watch.line_up(after_outage=self._sessions > 0)
         self._outbox.line_up(after_outage=self._sessions > 0)
         self._sessions += 1
         for topic, payload in self._early:

@@ -4,7 +4,7 @@ Whatever was found due before, and though the disk takes its time to read someth
 but never within an epoch, where order is kept.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 from protocols.custody import Header, Sender
 from protocols.topics import LANES
@@ -26,7 +26,7 @@ class SendOrder:
         for lane in LANES:  # in the order of their rank
             ready = self._found_due(lane, now_ms)
             passed_over: set[int] = set()
-            for header in _live_first(ready):
+            for header in sorted(ready, key=lambda header: -header.epoch):  # the newest first; each in its order
                 if header.epoch in passed_over:
                     continue
                 if at_hand is None or at_hand(lane, header):
@@ -47,8 +47,3 @@ class SendOrder:
         """When one may be due again though nothing else happens, or None if nothing is under way."""
         times = [sender.next_due_ms() for sender in self._senders.values()]
         return min((time for time in times if time is not None), default=None)
-
-
-def _live_first(headers: list[Header]) -> Iterator[Header]:
-    yield from (header for header in headers if not header.backfill)
-    yield from (header for header in headers if header.backfill)

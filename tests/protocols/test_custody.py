@@ -173,6 +173,20 @@ def test_live_packs_go_before_backfill():
     assert [h.seq for h in sender.due(0)] == [2, 3, 4]  # the live window is full: no backfill beside it
 
 
+def test_what_was_held_while_nobody_listened_is_marked_though_no_new_epoch_has_begun_yet():
+    sender = Sender()
+    sender.open(FIRST)
+    for seq in (1, 2):
+        sender.appended(FIRST, seq)
+    sender.held_is_history()
+    sender.connected()
+    sender.appended(FIRST, 3)
+    assert [(h.seq, h.backfill) for h in sender.due(0)] == [(1, True), (2, True), (3, False)]
+    sender.open(SECOND)
+    sender.appended(SECOND, 1)
+    assert [(h.seq, h.backfill) for h in sender.due(1)] == [(1, False)]
+
+
 def test_sender_repeats_what_makes_no_progress_though_the_live_epoch_does():
     sender = Sender(resend_ms=1000)
     sender.restore(FIRST, acked=0, last=1)
