@@ -2,19 +2,11 @@
 
 from array import array
 
-from firmware.errors import DriverError
+from firmware.drivers.registers import Registers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
-
-    class Bus(Protocol):
-        """What the driver needs of `machine.I2C`."""
-
-        def readfrom_mem(self, addr: int, memaddr: int, nbytes: int) -> bytes: ...
-        def readfrom_mem_into(self, addr: int, memaddr: int, buf: "bytearray | memoryview") -> None: ...
-        def writeto_mem(self, addr: int, memaddr: int, buf: bytes) -> None: ...
-
+    from firmware.drivers.registers import Bus
 
 CHIP = "max30102"
 ADDRESS = 0x57
@@ -46,34 +38,31 @@ class Max30102:
     """
 
     def __init__(self, bus: "Bus", *, address: int = ADDRESS):
-        self._bus = bus
-        self._address = address
+        self._registers = Registers(bus, CHIP, address)
         self._buffer = bytearray(DEPTH * _BYTES_A_SAMPLE)
         self.red = array("I", [0] * DEPTH)
         self.infrared = array("I", [0] * DEPTH)
 
     def start(self) -> None:
         """Check which chip it is, reset it and let it measure. Raises DriverError."""
-        part = self._read(_PART_ID, 1)[0]
-        if part != _EXPECTED_PART:
-            raise DriverError(CHIP, self._address, f"part id is 0x{part:02x}, not 0x{_EXPECTED_PART:02x}")
-        self._write(_MODE_CONFIG, bytes([_RESET]))
-        if self._read(_MODE_CONFIG, 1)[0] & _RESET:
-            raise DriverError(CHIP, self._address, "does not come out of reset")
+        self._registers.expect(_PART_ID, _EXPECTED_PART)
+        self._registers.write(_MODE_CONFIG, bytes([_RESET]))
+        if self._registers.read(_MODE_CONFIG, 1)[0] & _RESET:
+            raise self._registers.error("does not come out of reset")
         for register, data in _SETTINGS:
-            self._write(register, data)
+            self._registers.write(register, data)
 
     def stop(self) -> None:
         """LEDs off; the settings stay. Raises DriverError."""
-        self._write(_MODE_CONFIG, bytes([_SHUTDOWN]))
+        self._registers.write(_MODE_CONFIG, bytes([_SHUTDOWN]))
 
     def read(self) -> tuple[int, int]:
         """Fetch what the FIFO holds: (how many samples, how many were lost after them). Raises DriverError.
 
         The chip stops counting lost samples at 31, so 31 means that or more.
         """
-        status = self._read(_INT_STATUS_1, 1)[0]  # this also releases the interrupt line
-        write, lost, read = self._read(_FIFO_WR_PTR, 3)
+        status = self._registers.read(_INT_STATUS_1, 1)[0]  # this also releases the interrupt line
+        write, lost, read = self._registers.read(_FIFO_WR_PTR, 3)
         held = (write - read) % DEPTH
         if not held and (lost or status & _A_FULL):
             held = DEPTH  # equal pointers mean empty or full
@@ -83,24 +72,9 @@ class Max30102:
 
     def _fetch(self, held: int) -> None:
         burst = memoryview(self._buffer)[: held * _BYTES_A_SAMPLE]
-        try:
-            self._bus.readfrom_mem_into(self._address, _FIFO_DATA, burst)
-        except OSError as error:
-            raise DriverError(CHIP, self._address, f"FIFO not read: {error}") from error
+        self._registers.read_into(_FIFO_DATA, burst)
         place = 0
         for sample in range(held):
             self.red[sample] = (burst[place] << 16 | burst[place + 1] << 8 | burst[place + 2]) & _COUNTS
             self.infrared[sample] = (burst[place + 3] << 16 | burst[place + 4] << 8 | burst[place + 5]) & _COUNTS
             place += _BYTES_A_SAMPLE
-
-    def _read(self, register: int, count: int) -> bytes:
-        try:
-            return self._bus.readfrom_mem(self._address, register, count)
-        except OSError as error:
-            raise DriverError(CHIP, self._address, f"register 0x{register:02x} not read: {error}") from error
-
-    def _write(self, register: int, data: bytes) -> None:
-        try:
-            self._bus.writeto_mem(self._address, register, data)
-        except OSError as error:
-            raise DriverError(CHIP, self._address, f"register 0x{register:02x} not written: {error}") from error

@@ -102,7 +102,7 @@ class _OtherChip:
 
 
 def test_another_chip_is_refused() -> None:
-    with pytest.raises(DriverError, match="part id is 0x11, not 0x15"):
+    with pytest.raises(DriverError, match="its id is 0x11, not 0x15"):
         Max30102(_OtherChip()).start()
 
 

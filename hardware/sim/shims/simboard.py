@@ -13,9 +13,9 @@ import asyncio
 import errno
 import json
 import os
+import sys
 import time
 
-from hardware.sim.chips.max30102 import Max30102
 from hardware.sim.chips.recording import Recording
 
 TYPE_CHECKING = False
@@ -30,7 +30,20 @@ class BoardError(Exception):
     """A board description that cannot be built."""
 
 
-_CHIPS = {"max30102": Max30102}
+_CHIPS = {  # models, by the module of hardware/sim/chips; only those of the board are loaded, for memory is scarce
+    "bme280": "Bme280",
+    "ds3231": "Ds3231",
+    "max30102": "Max30102",
+    "max30205": "Max30205",
+    "mpu6050": "Mpu6050",
+    "scd41": "Scd41",
+}
+
+
+def _model(chip: str) -> "Any":
+    module = "hardware.sim.chips." + chip
+    __import__(module)
+    return getattr(sys.modules[module], _CHIPS[chip])
 
 
 class _Line:
@@ -58,16 +71,21 @@ class Board:
         self.lines: dict[int, _Line] = {}
         self._wiring = [(entry["bus"], entry["scl"], entry["sda"]) for entry in description["chips"]]
         self._recordings: list[Recording] = []
-        self._chips = {}
+        self.chips: dict[tuple[int, int], Any] = {}
         self._int_pins = {}
         for entry in description["chips"]:
             if entry["chip"] not in _CHIPS:
                 raise BoardError("there is no model of the chip " + str(entry["chip"]))
             where = (entry["bus"], entry["address"])
-            recording = Recording(entry["recording"])
-            self._recordings.append(recording)
-            self._chips[where] = _CHIPS[entry["chip"]](recording.level)
-            self._int_pins[where] = entry["int_pin"]
+            chip = _model(entry["chip"])
+            if "recording" in entry:
+                recording = Recording(entry["recording"])
+                self._recordings.append(recording)
+                self.chips[where] = chip(recording.level)
+            else:
+                self.chips[where] = chip()
+            if entry.get("int_pin") is not None:
+                self._int_pins[where] = entry["int_pin"]
         self._failing: set[tuple[int, int]] = set()
         self._tick_ms = tick_ms
         self._now_us = 0
@@ -91,26 +109,31 @@ class Board:
     def advance(self, to_us: int) -> None:
         """Let the board's time pass until `to_us`, and fire the interrupts of what happened."""
         self._now_us = to_us
-        for where, chip in self._chips.items():
+        for where, chip in self.chips.items():
             chip.advance(to_us)
-            self.line(self._int_pins[where]).drive(0 if chip.pulls_int_low() else 1)
+            self._drive_interrupt(where)
 
     def addresses(self, bus: int) -> "list[int]":
         """Who acknowledges on a bus."""
-        return sorted(where[1] for where in self._chips if where[0] == bus and where not in self._failing)
+        return sorted(where[1] for where in self.chips if where[0] == bus and where not in self._failing)
 
     def transfer(self, bus: int, address: int, written: bytes, count: int) -> bytes:
         """One I2C transfer: bytes written, then `count` bytes read. Raises OSError when nobody acknowledges."""
         where = (bus, address)
-        if where not in self._chips or where in self._failing:
+        if where not in self.chips or where in self._failing:
             raise OSError(errno.ENODEV)
-        chip = self._chips[where]
+        chip = self.chips[where]
         self._pass_real_time()
         chip.advance(self._now_us)
-        chip.i2c_write(written)
+        if written:
+            chip.i2c_write(written)
         answer = chip.i2c_read(count) if count else b""
-        self.line(self._int_pins[where]).drive(0 if chip.pulls_int_low() else 1)
+        self._drive_interrupt(where)
         return bytes(answer)
+
+    def _drive_interrupt(self, where: "tuple[int, int]") -> None:
+        if where in self._int_pins:
+            self.line(self._int_pins[where]).drive(0 if self.chips[where].pulls_int_low() else 1)
 
     def close(self) -> None:
         """Close the recordings."""
