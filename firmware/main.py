@@ -1,10 +1,11 @@
 """Starts the app that the config names."""
 
 import gc
+import io
 import sys
 
 from firmware import VERSION, hal
-from firmware.core import config
+from firmware.core import config, crash
 from firmware.errors import ConfigError
 
 _COLLECT_BYTES = 8192  # collecting early keeps the heap from falling to pieces
@@ -25,7 +26,10 @@ def main() -> None:
     try:
         sys.modules[name].run(settings, port)
     except Exception as error:  # noqa: BLE001 - the firmware's supervisor: a device must not stand still
-        print("main:", type(error).__name__, error)
+        text = io.StringIO()
+        sys.print_exception(error, text)  # type: ignore[attr-defined]  # MicroPython's
+        print("main:", text.getvalue())
+        crash.keep(port.storage(), text.getvalue())
         port.restart()
 
 

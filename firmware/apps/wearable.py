@@ -4,15 +4,18 @@ import asyncio
 
 from firmware import VERSION
 from firmware.apps.pulse import PulseMeter
+from firmware.core import crash
 from firmware.core.clock import Clock, Epochs
 from firmware.core.journal import Journal
 from firmware.core.uplink import Uplink
+from firmware.core.watchdog import TIMEOUT_MS, Watchdog
 from firmware.drivers import max30102
 from firmware.errors import DriverError, JournalError
 from protocols.reading import BAD_TIMEOUT, reading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from firmware.core.config import Config
@@ -22,12 +25,15 @@ _PERIOD_MS = 1000
 _POLL_MS = 500  # an interrupt comes every 170 ms; without one the sensor is asked all the same
 _RETRY_MS = 1000
 _REPORT_S = 60
+_LIMIT_MS = 10000  # within which a task has to report
+_UPLINK_LIMIT_MS = 60000  # it may wait for a broker, several times
 
 
 class _Sensor:
     """The pulse sensor as the app sees it: fed by interrupts, started again after every failure."""
 
-    def __init__(self, config: "Config", hal: "Any"):
+    def __init__(self, config: "Config", hal: "Any", on_alive: "Callable[[], None]"):
+        self._on_alive = on_alive
         wiring = config.chip(max30102.CHIP)
         bus = config.bus(wiring["bus"])
         self._flag = asyncio.ThreadSafeFlag()  # type: ignore[attr-defined]  # MicroPython's, to be set in interrupts
@@ -41,6 +47,7 @@ class _Sensor:
     async def run(self) -> None:
         """Measure until cancelled."""
         while True:
+            self._on_alive()
             try:
                 self._chip.start()
                 self.working = True
@@ -53,6 +60,7 @@ class _Sensor:
 
     async def _measure(self) -> None:
         while True:
+            self._on_alive()
             try:
                 await asyncio.wait_for(self._flag.wait(), _POLL_MS / 1000)
             except asyncio.TimeoutError:
@@ -68,21 +76,39 @@ class _Sensor:
 class _Wearable:
     def __init__(self, config: "Config", hal: "Any"):
         self._clock = Clock(hal)
-        storage = hal.storage()
+        self._storage = storage = hal.storage()
+        self._watchdog = Watchdog(hal.watchdog(TIMEOUT_MS), self._clock, lambda reason: crash.keep(storage, reason))
         self._journal = Journal(hal.partition("journal"))
-        birth = {"model": MODEL, "firmware": VERSION}
-        self._uplink = Uplink(config, self._clock, self._journal, Epochs(storage, hal), birth=birth)
-        self._sensor = _Sensor(config, hal)
+        self._birth = {"model": MODEL, "firmware": VERSION}
+        if crash.kept(storage):
+            self._birth["crash"] = crash.kept(storage)
+        self._uplink = Uplink(
+            config,
+            self._clock,
+            self._journal,
+            Epochs(storage, hal),
+            birth=self._birth,
+            on_alive=self._watchdog.watch("uplink", _UPLINK_LIMIT_MS),
+            on_announced=self._announced,
+        )
+        self._sensor = _Sensor(config, hal, self._watchdog.watch("sensor", _LIMIT_MS))
+        self._published = self._watchdog.watch("publisher", _LIMIT_MS)
         self._packs = 0
 
     async def run(self) -> None:
         """Until one of the tasks fails; then the device starts anew."""
-        await asyncio.gather(self._sensor.run(), self._uplink.run(), self._publish())
+        await asyncio.gather(self._sensor.run(), self._uplink.run(), self._publish(), self._watchdog.run())
+
+    def _announced(self) -> None:
+        """The broker has the birth certificate, and with it why the device started anew."""
+        if self._birth.pop("crash", None):
+            crash.forget(self._storage)
 
     async def _publish(self) -> None:
         """One pack a second, whatever the line does. The seconds are counted from the start, so they do not drift."""
         due_ms = self._clock.monotonic_ms()
         while True:
+            self._published()
             due_ms += _PERIOD_MS
             await asyncio.sleep(max(0, due_ms - self._clock.monotonic_ms()) / 1000)
             self._make_pack()

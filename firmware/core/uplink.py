@@ -12,7 +12,7 @@ from protocols.errors import DecodeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from firmware.core.clock import Clock, Epochs
@@ -22,22 +22,33 @@ if TYPE_CHECKING:
     from protocols.reading import Reading
 
 _LOOK_S = 1
-_FIRST_GAP_MS, _LAST_GAP_MS = 500, 30000
+_FIRST_GAP_MS, _LAST_GAP_MS = 250, 3000  # it is a gateway next door, not a server of thousands
 
 
 class Uplink:
     """One lane (bulk) to the gateway. `append` never waits; `run` connects, sends, and comes back after every failure.
 
-    `birth` is what the birth certificate says besides device, state and epoch.
+    `birth` is what the birth certificate says besides device, state and epoch; `on_announced` is told when the broker
+    has it. `on_alive` is told at least once in half a minute.
     """
 
     def __init__(
-        self, config: "Config", clock: "Clock", journal: "Journal", epochs: "Epochs", *, birth: "dict[str, Any]"
+        self,
+        config: "Config",
+        clock: "Clock",
+        journal: "Journal",
+        epochs: "Epochs",
+        *,
+        birth: "dict[str, Any]",
+        on_alive: "Callable[[], None]" = lambda: None,
+        on_announced: "Callable[[], None]" = lambda: None,
     ):
         self._config = config
         self._clock = clock
         self._handover = Handover(journal, epochs, device=config.device)
         self._birth = birth
+        self._on_alive = on_alive
+        self._on_announced = on_announced
         self._up = topics.up(topics.DEVICE, config.device, topics.BULK)
         self._birth_topic = topics.birth(topics.DEVICE, config.device)
         self._cursor = topics.cursor(topics.DEVICE, config.device, topics.BULK)
@@ -60,6 +71,7 @@ class Uplink:
     async def run(self) -> None:
         """Serve until cancelled."""
         while True:
+            self._on_alive()
             try:
                 await self._connection()
             except MqttError as error:
@@ -97,12 +109,14 @@ class Uplink:
     async def _announce(self, client: MqttClient) -> None:
         self._handover.connected()
         await client.publish(self._birth_topic, self._certificate("online"), qos=1, retain=True)
+        self._on_announced()
         self._gap_ms = _FIRST_GAP_MS
         print("uplink: connected, epoch", self._handover.epoch)
 
     async def _send_packs(self, client: MqttClient) -> None:
         """Send what is due until the connection fails. Raises MqttError."""
         while self._failure is None:
+            self._on_alive()
             self._wake.clear()
             headers = self._handover.due(self._clock.monotonic_ms())
             await self._send(client, headers)

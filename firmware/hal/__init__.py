@@ -1,7 +1,8 @@
 """The hardware, behind one small interface per port. Nothing else imports `machine` or asks what board this is.
 
 A port is a module with: i2c(bus, scl, sda, freq_hz), on_falling(pin, callback), ticks_ms(), ticks_diff(after, before),
-unix_ms() (None while the board has no wall clock), random_bits(count), storage(), partition(name) and restart().
+unix_ms() (None while the board has no wall clock), random_bits(count), storage(), partition(name),
+watchdog(timeout_ms) and restart().
 """
 
 import sys

@@ -55,3 +55,8 @@ def storage() -> str:
 def restart() -> None:
     """Start the board anew. Does not return."""
     machine.reset()
+
+
+def watchdog(timeout_ms: int) -> "machine.WDT":
+    """The board's watchdog: unless it is fed that often, the board starts anew. It cannot be stopped."""
+    return machine.WDT(timeout=timeout_ms)

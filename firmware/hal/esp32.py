@@ -2,9 +2,20 @@
 
 import esp32
 
-from firmware.hal.board import i2c, on_falling, random_bits, restart, storage, ticks_diff, ticks_ms, unix_ms
+from firmware.hal.board import i2c, on_falling, random_bits, restart, storage, ticks_diff, ticks_ms, unix_ms, watchdog
 
-__all__ = ("i2c", "on_falling", "partition", "random_bits", "restart", "storage", "ticks_diff", "ticks_ms", "unix_ms")
+__all__ = (
+    "i2c",
+    "on_falling",
+    "partition",
+    "random_bits",
+    "restart",
+    "storage",
+    "ticks_diff",
+    "ticks_ms",
+    "unix_ms",
+    "watchdog",
+)
 
 
 def partition(name: str) -> "esp32.Partition":

@@ -5,9 +5,20 @@ There is no partition table: the file system must have been made on the blocks b
 
 import rp2
 
-from firmware.hal.board import i2c, on_falling, random_bits, restart, storage, ticks_diff, ticks_ms, unix_ms
+from firmware.hal.board import i2c, on_falling, random_bits, restart, storage, ticks_diff, ticks_ms, unix_ms, watchdog
 
-__all__ = ("i2c", "on_falling", "partition", "random_bits", "restart", "storage", "ticks_diff", "ticks_ms", "unix_ms")
+__all__ = (
+    "i2c",
+    "on_falling",
+    "partition",
+    "random_bits",
+    "restart",
+    "storage",
+    "ticks_diff",
+    "ticks_ms",
+    "unix_ms",
+    "watchdog",
+)
 
 _COUNT, _SIZE = 4, 5  # of ioctl
 _KB = {"journal": 1024}

@@ -14,7 +14,7 @@ import pytest
 from firmware.core.journal import Journal
 from firmware.core.mqtt import MqttClient
 from hardware.sim.chips.norflash import NorFlash
-from hardware.sim.wearable import ROOT
+from hardware.sim.wearable import ROOT, command
 from protocols import cursor, senml
 from protocols.custody import STORE, Receiver, incarnation_of
 from protocols.reading import GOOD, to_float
@@ -168,6 +168,35 @@ async def test_without_a_wall_clock_times_are_the_devices_own(tmp_path: Path) ->
         for pack in playing.packs.values():
             assert pack.sent_ms is not None
             assert 0 < (pack.readings[0].time_ms or 0) <= pack.sent_ms < 60_000
+
+
+async def test_after_a_crash_the_birth_certificate_tells_why_once(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    async with gateway(tmp_path) as (playing, port):
+        async with wearable(tmp_path, port):
+            await playing.until(lambda: len(playing.births) >= 1)
+        (state / "epoch").write_text("no epoch")
+        line, environment = command(state)
+        done = await asyncio.create_subprocess_exec(
+            *line, env=environment, cwd=ROOT, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        )
+        assert await done.wait() == 75  # it restarts
+        (state / "epoch").unlink()
+        told: list[object] = []
+        for _ in range(2):
+            playing.births.clear()
+            async with wearable(tmp_path, port):
+                await playing.until(lambda: any(birth["state"] == "online" for birth in playing.births))
+                told += [birth["crash"] for birth in playing.births if "crash" in birth and birth["state"] == "online"]
+                await asyncio.wait_for(gone(state / "crash"), 10)
+    assert len(told) == 1
+    assert "firmware/core/clock.py" in str(told[0])
+    assert "ValueError" in str(told[0])
+
+
+async def gone(path: Path) -> None:
+    while path.exists():  # noqa: ASYNC240 - another process removes it
+        await asyncio.sleep(0.05)
 
 
 async def test_dies_and_the_broker_says_so(tmp_path: Path) -> None:

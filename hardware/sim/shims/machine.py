@@ -19,6 +19,18 @@ def reset() -> None:
     sys.exit(75)
 
 
+class WDT:
+    """The watchdog: the board restarts when it was not fed in time."""
+
+    def __init__(self, id: int = 0, timeout: int = 5000):
+        self._timeout_ms = timeout
+        self.feed()
+
+    def feed(self) -> None:
+        """Live on for another while."""
+        simboard.board().feed(self._timeout_ms)
+
+
 class Pin:
     """A digital pin. Inputs read the simulated line; interrupts run between two steps of the event loop."""
 

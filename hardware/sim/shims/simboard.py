@@ -89,6 +89,7 @@ class Board:
         self._failing: set[tuple[int, int]] = set()
         self._tick_ms = tick_ms
         self._now_us = 0
+        self._starved_us: int | None = None
         self._last_ticks = _ticks_us()
         self._ticker: object = None
 
@@ -101,6 +102,10 @@ class Board:
         if not any(wired == (bus, scl, sda) for wired in self._wiring):
             raise ValueError(f"bad SCL/SDA pin for I2C({bus})")
 
+    def feed(self, timeout_ms: int) -> None:
+        """The watchdog's time begins anew."""
+        self._starved_us = self._now_us + 1000 * timeout_ms
+
     def watch(self) -> None:
         """Let the board live from now on, if its time is real: somebody waits for an interrupt."""
         if self._tick_ms and self._ticker is None:
@@ -109,6 +114,8 @@ class Board:
     def advance(self, to_us: int) -> None:
         """Let the board's time pass until `to_us`, and fire the interrupts of what happened."""
         self._now_us = to_us
+        if self._starved_us is not None and to_us > self._starved_us:
+            sys.exit(75)  # as machine.reset
         for where, chip in self.chips.items():
             chip.advance(to_us)
             self._drive_interrupt(where)
