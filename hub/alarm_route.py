@@ -5,9 +5,12 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
+from hub import deeds as people
 from hub.api import Id, Name
+from hub.deeds import ACKNOWLEDGE, COMMENT, SHELVE, Deeds
 from hub.problems import Problem, ProblemError
 from hub.store.alarm_book import MAX_ALARMS, AlarmBook, AlarmNow
+from hub.store.writing import now_ms
 
 _LAST_MS = (1 << 53) - 1
 
@@ -46,15 +49,48 @@ class AlarmEscalation(BaseModel):
     to: list[str]
 
 
+class Deed(BaseModel):
+    """What somebody did about an alarm. It is queued until the gateway, or the hub, has done it."""
+
+    id: int
+    what: Literal["acknowledge", "shelve", "comment"]
+    who: str
+    time_ms: int
+    seconds: int = Field(description="how long to shelve it; 0 ends that")
+    comment: str
+    state: Literal["queued", "done", "refused", "expired", "failed"]
+    reason: str
+
+
 class AlarmStory(Alarm):
     """An alarm and all that became of it, in order."""
 
     changes: list[AlarmChange]
     escalations: list[AlarmEscalation]
+    deeds: list[Deed]
 
 
-def make_router(book: AlarmBook) -> APIRouter:
-    """The routes, over this store."""
+class Doing(BaseModel):
+    """Who does it, and what there is to say about it."""
+
+    who: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", examples=["wang"])
+    comment: str = Field(default="", max_length=1000)
+
+
+class Shelving(Doing):
+    """For how long the rule is put aside for the thing; 0: no longer."""
+
+    seconds: int = Field(ge=0, le=86_400, examples=[1800])
+
+
+class Comment(Doing):
+    """What there is to say."""
+
+    comment: str = Field(min_length=1, max_length=1000)
+
+
+def make_router(book: AlarmBook, deeds: Deeds) -> APIRouter:
+    """The routes, over this store and what people did."""
     problem: dict[int | str, dict[str, object]] = {
         "4XX": {"model": Problem, "description": "RFC 9457: what is wrong, and with which field"},
         422: {"model": Problem, "description": "a field is not valid"},
@@ -82,13 +118,40 @@ def make_router(book: AlarmBook) -> APIRouter:
         if found is None:
             raise ProblemError(404, "There is no such alarm", "onset_ms", f"{rule} of {thing} had none at {onset_ms}")
         alarm, changes, escalations = found
+        done = deeds.about(rule, thing, onset_ms)
         return AlarmStory(
             **vars(alarm),
             changes=[AlarmChange(**vars(change)) for change in changes],
             escalations=[AlarmEscalation(**vars(each)) for each in escalations],
+            deeds=[_deed(each) for each in done],
         )
 
+    def add(what: str, alarm: tuple[str, str, int], doing: Doing, seconds: int = 0) -> Deed:
+        if book.one(*alarm) is None:
+            raise ProblemError(404, "There is no such alarm", "onset_ms", f"{alarm[0]} of {alarm[1]} had none then")
+        made = deeds.add(what, alarm, who=doing.who, time_ms=now_ms(), seconds=seconds, comment=doing.comment)
+        return _deed(made)
+
+    @router.post("/{rule}/{thing}/{onset_ms}/acknowledge", status_code=202)
+    def acknowledge(rule: Id, thing: Id, onset_ms: Onset, doing: Doing) -> Deed:
+        """Somebody has seen the alarm. It is acknowledged once the deed is done."""
+        return add(ACKNOWLEDGE, (rule, thing, onset_ms), doing)
+
+    @router.post("/{rule}/{thing}/{onset_ms}/shelve", status_code=202)
+    def shelve(rule: Id, thing: Id, onset_ms: Onset, doing: Shelving) -> Deed:
+        """Put the alarm's rule aside for its thing, or take it back with 0 seconds. At most a day."""
+        return add(SHELVE, (rule, thing, onset_ms), doing, doing.seconds)
+
+    @router.post("/{rule}/{thing}/{onset_ms}/comment", status_code=201)
+    def comment(rule: Id, thing: Id, onset_ms: Onset, doing: Comment) -> Deed:
+        """Say something about the alarm."""
+        return add(COMMENT, (rule, thing, onset_ms), doing)
+
     return router
+
+
+def _deed(deed: people.Deed) -> Deed:
+    return Deed(**{name: value for name, value in deed._asdict().items() if name in Deed.model_fields})
 
 
 def _alarm(alarm: AlarmNow) -> Alarm:

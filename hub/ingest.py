@@ -13,10 +13,12 @@ from pathlib import Path
 
 from hub import alarm_rules
 from hub.authority import Authority
+from hub.deed_work import DeedWork
+from hub.deeds import Deeds
 from hub.errors import SetupError, StoreError
 from hub.ingest_metrics import IngestMetrics
 from hub.intake import Answer, Intake
-from hub.store.writing import Writer
+from hub.store.writing import Writer, now_ms
 from protocols import tally, topics
 from protocols.deflated import deflate_large
 from runtime.mqtt import Broker, Message, MqttError, Session, keep_session
@@ -38,6 +40,8 @@ _RULES_S = 2.0  # how often the folder of alarm rules is looked at
 _BIRTHS = "g/+/birth"
 _STATUSES = "g/+/status"
 _UPS = "g/+/up/+"
+_RESULTS = "g/+/result"
+_DEEDS_S = 0.5  # how often it is looked whether anybody has done something about alarms
 _BIRTHS_AGAIN_S = 2.0
 
 
@@ -47,8 +51,9 @@ class Ingest:
     def __init__(self, data: Path, writer: Writer, broker: Broker, metrics: IngestMetrics):
         self._data = data
         self._writer = writer
+        self._deeds = DeedWork(Deeds(data), writer)
         self._rules_seen: object = None
-        self._rules_from = 0.0
+        self._rules_from = self._deeds_from = 0.0
         self._intake = Intake(writer, secrets.token_hex(4))
         self._broker = broker
         self._queue: asyncio.Queue[Message] = asyncio.Queue(_QUEUE)
@@ -69,6 +74,7 @@ class Ingest:
         await session.subscribe(_BIRTHS, qos=0)
         await session.subscribe(_STATUSES, qos=0)
         await session.subscribe(_UPS, qos=0)
+        await session.subscribe(_RESULTS, qos=1)
         await _publish(session, self._intake.all_cursors())
         self._session = session
         self.metrics.sessions.inc()
@@ -85,9 +91,7 @@ class Ingest:
         while True:
             tidy_s = _TIDY_S
             batch = await self._next_batch()
-            if time.monotonic() >= self._rules_from:
-                self._rules_from = time.monotonic() + _RULES_S
-                await asyncio.to_thread(self._renew_rules)
+            await self._look_at_alarms()
             if batch or self._writer.alarms_due():
                 answer = await finished_in_thread(self._take, batch)
                 self._measure(len(batch), answer)
@@ -99,6 +103,26 @@ class Ingest:
                     await asyncio.sleep(_FAILED_S)  # a disk that is full is not asked again at once
                 tidy_s = max(tidy_s, answer.transaction_s / 4)
             await self._tidy(tidy_s)
+
+    async def _look_at_alarms(self) -> None:
+        """Take over rules that were changed, and have done what people want done about alarms."""
+        now = time.monotonic()
+        if now >= self._rules_from:
+            self._rules_from = now + _RULES_S
+            await finished_in_thread(self._renew_rules)
+        if now < self._deeds_from:
+            return
+        self._deeds_from = now + _DEEDS_S
+        try:
+            commands = await finished_in_thread(self._deeds.due, now_ms())
+            for topic, payload in commands:
+                if self._session:
+                    await self._session.publish(topic, payload, qos=1)
+        except (sqlite3.Error, StoreError) as error:
+            logger.error("what people did about alarms waits: %s", error)
+            self._deeds_from = now + _TIDY_AGAIN_S
+        except MqttError as error:
+            logger.info("commands not published, the session has ended: %s", error)  # they are, in a while
 
     def _renew_rules(self) -> None:
         """Take over alarm rules that were changed; those that are wrong change nothing, and the log says so."""
@@ -112,6 +136,8 @@ class Ingest:
 
     def _take(self, batch: list[Message]) -> Answer:
         answer = self._intake.take(batch)
+        for result in answer.results:
+            self._deeds.result(result)
         for gateway, incarnation in answer.begun.items():
             if known := self._writer.newest_tallies(gateway, incarnation):
                 answer.publish[topics.tally(topics.GATEWAY, gateway)] = deflate_large(tally.encode(*known))

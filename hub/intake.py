@@ -12,6 +12,7 @@ from hub import birth as births
 from hub.errors import BirthError, UnknownAliasError
 from hub.identities import Identities
 from protocols import cursor, pack, refusal, status, topics
+from protocols.command import Result, decode_result
 from protocols.custody import STORE, Header, Receiver
 from protocols.deflated import inflate, inflate_json
 from protocols.errors import DecodeError, ProtocolError
@@ -43,12 +44,14 @@ class Store(Protocol):
 class Answer:
     """What follows from a batch: messages to publish, retained; whether births must be asked for again.
 
-    begun: the incarnations of gateways whose programs have begun anew, by gateway. failure: why it could not be stored,
-    empty if it was. transaction_s: from its begin to its commit; commit_s: of that the writing.
+    results: how commands ended. begun: the incarnations of gateways whose programs have begun anew, by gateway.
+    failure: why it could not be stored, empty if it was. transaction_s: from its begin to its commit; commit_s: of that
+    the writing.
     """
 
     publish: dict[str, bytes] = field(default_factory=dict)
     begun: dict[str, int] = field(default_factory=dict)
+    results: list[Result] = field(default_factory=list)
     births_wanted: bool = False
     failure: str = ""
     transaction_s: float = 0.0
@@ -117,6 +120,8 @@ class Intake:
                         touched.setdefault((topic.sender, lane), [])
             elif topic.kind == "status":
                 self._take_status(topic.sender, message)
+            elif topic.kind == "result":
+                answer.results.append(decode_result(message.payload))
             elif topic.kind == "up":
                 sender = (topic.sender, topic.lane)
                 written = self._take_pack(sender, message.payload)

@@ -1,4 +1,7 @@
-"""The program that serves the web API, its documentation and the live page. It only reads the store."""
+"""The program that serves the web API, its documentation and the live page.
+
+It only reads the store; what people do it writes down for ingest.
+"""
 
 import asyncio
 import logging
@@ -12,6 +15,7 @@ from nicegui import ui
 from pydantic import BaseModel
 
 from hub import alarm_route, api, enrol_route, gateway_route, ingest_metrics, metrics, problems
+from hub.deeds import Deeds
 from hub.errors import SetupError
 from hub.page import custody, live
 from hub.page.snapshot import Snapshots
@@ -46,7 +50,8 @@ def make_app(data: Path) -> FastAPI:
     problems.install(app)
     app.include_router(enrol_route.make_router(data))  # before the rest, which ends with an answer to every other path
     app.include_router(gateway_route.make_router(store))
-    app.include_router(alarm_route.make_router(AlarmBook(data)))
+    deeds = Deeds(data)
+    app.include_router(alarm_route.make_router(AlarmBook(data), deeds))
     app.include_router(api.make_router(store))
 
     @app.get("/healthz", tags=["health"])
@@ -63,7 +68,7 @@ def make_app(data: Path) -> FastAPI:
         return Response(await metrics.exposition(store, data), media_type=CONTENT_TYPE)
 
     snapshots = Snapshots(store, data)
-    live.install(store, snapshots)
+    live.install(store, snapshots, deeds)
     custody.install(store, snapshots)
     ui.run_with(app, title="Kerb", favicon=_ICON, dark=None, show_welcome_message=False, tailwind=False)
     return app

@@ -3,6 +3,7 @@
 from fastapi import Request
 from nicegui import ui
 
+from hub.deeds import Deeds
 from hub.page import figures
 from hub.page.alarms import AlarmList
 from hub.page.cards import Cards
@@ -13,7 +14,7 @@ from hub.page.snapshot import Snapshots
 from hub.store.querying import Querying
 
 
-def install(store: Querying, snapshots: Snapshots) -> None:
+def install(store: Querying, snapshots: Snapshots, deeds: Deeds) -> None:
     """Register the page with NiceGUI."""
 
     @ui.page("/")
@@ -21,7 +22,7 @@ def install(store: Querying, snapshots: Snapshots) -> None:
         wanted = request.query_params.get("stream", "")  # as page.js keeps it in the address
         with frame(request, "live") as header:
             numbers = Figures(figures.LIVE, header.language)
-            alarms = AlarmList(header.language)
+            alarms = AlarmList(deeds, header.language)
             # "auto": nobody has chosen a stream yet. A phone then shows no chart.
             with ui.element("div").classes("body" if wanted else "body auto") as body:
                 panel = Panel(store, header.language)

@@ -71,6 +71,12 @@ class Alarms:
         people = json.dumps(escalation.to)
         self._db.execute(_ESCALATION, (*escalation.identity, escalation.step, escalation.time_ms, people))
 
+    def origin(self, rule: str, thing: str, onset_ms: int) -> str | None:
+        """Who evaluates the rule of this alarm; None if there was none such."""
+        query = "SELECT origin FROM alarm WHERE rule = ? AND thing = ? AND onset_ms = ?"
+        row = self._db.execute(query, (rule, thing, onset_ms)).fetchone()
+        return row[0] if row else None
+
     def write_birth(self, birth: Birth) -> None:
         """Take over which rules a gateway evaluates, and end what its program, begun anew, knows nothing of."""
         self._streams = None  # there may be new ones

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from hub.birth import Birth
+from hub.deeds import ACKNOWLEDGE, Deed
 from hub.store.alarms import Alarms
 from hub.store.readings import Readings, values
 from hub.values import plain
-from protocols.alarm import HUB, Change, Rule, Watch, covers, measured, withdrawn
+from protocols.alarm import HUB, Change, Escalation, Rule, Watch, covers, measured, withdrawn
 from protocols.reading import GOOD, Reading
 from runtime.rules import offset_s
 
@@ -96,6 +97,16 @@ class Evaluating:
         """A gateway is off line."""
         self._states.append((gateway, False))
 
+    def act(self, deed: Deed) -> None:
+        """Somebody has acknowledged an alarm, or shelved its rule for its thing."""
+        watch = self._watch or self._load()
+        now_ms = self._now(watch)
+        if deed.what == ACKNOWLEDGE:
+            following = watch.acknowledge(deed.rule, deed.thing, deed.onset_ms, deed.who, now_ms)
+        else:
+            following = watch.shelve(deed.rule, deed.thing, deed.time_ms + deed.seconds * 1000, deed.who, now_ms)
+        self._write(watch, following)
+
     def evaluate(self, readings: Readings) -> None:
         """Take what the transaction brings, and write what follows."""
         watch = self._watch or self._load()
@@ -105,11 +116,14 @@ class Evaluating:
         self._states = []
         if len(self._wanted) and len(readings.records):
             self._take(watch, readings.of(np.isin(readings.records["stream"], self._wanted)), now_ms)
-        for following in watch.settle(now_ms):
-            if isinstance(following, Change):
-                self._alarms.change("", following)
+        self._write(watch, watch.settle(now_ms))
+
+    def _write(self, watch: Watch, following: Iterable[Change | Escalation]) -> None:
+        for each in following:
+            if isinstance(each, Change):
+                self._alarms.change("", each)
             else:
-                self._alarms.escalate(following)
+                self._alarms.escalate(each)
         if watch.changed:
             dumps = ((*key, json.dumps(watch.machines[key].dump())) for key in watch.changed)
             self._db.executemany(_KEPT, dumps)

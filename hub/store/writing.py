@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hub.birth import Birth
+from hub.deeds import Deed
 from hub.errors import StoreError, UnknownAliasError
 from hub.store import accounts, hot, tallies
 from hub.store.alarms import Alarms
@@ -135,6 +136,18 @@ class Writer:
     def alarms_due(self) -> bool:
         """Whether a transaction would change alarms though nothing comes; to be asked between transactions."""
         return self._evaluating is not None and self._evaluating.due()
+
+    def origin_of_alarm(self, rule: str, thing: str, onset_ms: int) -> str | None:
+        """Who evaluates the rule of this alarm, a gateway or, empty, the hub; None if there was none such."""
+        return self._alarms.origin(rule, thing, onset_ms)
+
+    def act_on_alarm(self, deed: Deed) -> bool:
+        """Have done what somebody wants done about an alarm of the hub's, in a transaction; False: not now."""
+        if self._evaluating is None:
+            return False
+        with self.transaction():
+            self._evaluating.act(deed)
+        return True
 
     def tidy(self) -> bool:
         """Seal what has been hot for long enough, and let go what has expired: some milliseconds' work.

@@ -1,7 +1,8 @@
 """The hub's alarms: what gateways tell, in whatever order it comes; and the routes."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ from httpx import ASGITransport, AsyncClient
 
 from hub import problems
 from hub.alarm_route import make_router
+from hub.deed_work import DeedWork
+from hub.deeds import Deeds
 from hub.store.alarm_book import AlarmBook, AlarmNow
 from hub.store.writing import Writer
 from protocols.alarm import METRIC, Change, Escalation, Identity, encode_following
+from protocols.command import Result, decode_request
 from protocols.custody import Header
 from protocols.pack import Body, Column
 from tests.hub.conftest import EPOCH, parsed
@@ -144,21 +148,83 @@ def test_a_transaction_that_failed_leaves_no_alarm(told: Any, book: AlarmBook, w
     assert len(book.open()) == 1
 
 
-async def test_the_routes(told: Any, book: AlarmBook) -> None:
+@asynccontextmanager
+async def routes(book: AlarmBook, deeds: Deeds) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
+    """Asks: a path below the alarms', and what to post; the JSON that comes."""
     app = FastAPI()
     problems.install(app)
-    app.include_router(make_router(book))
-    told(change(1, "active", T), change(2, "acknowledged", T + 1, by="wang"))
+    app.include_router(make_router(book, deeds))
     async with AsyncClient(transport=ASGITransport(app), base_url="http://hub") as client:
 
-        async def got(path: str) -> Any:
-            return (await client.get(f"/api/v1/alarms{path}")).json()
+        async def ask(path: str, **post: Any) -> Any:
+            url = f"/api/v1/alarms{path}"
+            return (await client.post(url, json=post) if post else await client.get(url)).json()
 
-        [alarm] = await got("")
+        yield ask
+
+
+async def test_the_routes(told: Any, book: AlarmBook, data: Path) -> None:
+    told(change(1, "active", T), change(2, "acknowledged", T + 1, by="wang"))
+    async with routes(book, Deeds(data)) as ask:
+        [alarm] = await ask("")
         assert (alarm["name"]["zh"], alarm["state"], alarm["value"]) == ("发热", "acknowledged", 38.9)
-        assert await got("/history?limit=1") == [alarm]
-        assert await got(f"/history?before={T}") == await got("/history?thing=meter-1") == []
-        story = await got(f"/fever/wearable-1/{T}")
+        assert await ask("/history?limit=1") == [alarm]
+        assert await ask(f"/history?before={T}") == await ask("/history?thing=meter-1") == []
+        story = await ask(f"/fever/wearable-1/{T}")
         assert [each["state"] for each in story["changes"]] == ["active", "acknowledged"]
         for path, status in ((f"/fever/wearable-1/{T + 1}", 404), ("/history?limit=0", 422), ("/fever/a.b/1", 422)):
-            assert (await got(path))["status"] == status
+            assert (await ask(path))["status"] == status
+
+
+async def test_what_people_do_is_written_down_and_done(told: Any, book: AlarmBook, data: Path, writer: Writer) -> None:
+    told(change(1, "active", T))
+    deeds = Deeds(data)
+    work = DeedWork(deeds, writer)
+    here = f"/fever/wearable-1/{T}"
+    async with routes(book, deeds) as ask:
+        for path, body in (
+            (f"{here}/acknowledge", {"who": "a b"}),
+            (f"{here}/shelve", {"who": "wang", "seconds": 86_401}),
+            (f"{here}/comment", {"who": "wang"}),
+        ):
+            assert (await ask(path, **body))["status"] == 422
+        assert (await ask(f"/fever/wearable-1/{T + 1}/acknowledge", who="wang"))["status"] == 404
+        deed = await ask(f"{here}/acknowledge", who="wang", comment="on my way")
+        assert (deed["state"], deed["what"], deed["comment"]) == ("queued", "acknowledge", "on my way")
+        await ask(f"{here}/shelve", who="li", seconds=1800)
+        await ask(f"{here}/comment", who="li", comment="measured again: 37.1")
+        at_ms = deed["time_ms"]
+        commands = [(topic, decode_request(payload)) for topic, payload in work.due(at_ms)]
+        assert [(topic, each.thing, each.command, each.value) for topic, each in commands] == [
+            (f"g/{ID}/cmd", "alarms", "acknowledge", f"wearable-1/fever/{T}/wang"),
+            (f"g/{ID}/cmd", "alarms", "shelve", "wearable-1/fever/1800/li"),
+        ]
+        assert work.due(at_ms + 1000) == []
+        assert len(work.due(at_ms + 6000)) == 2, "the gateway has not answered"
+        first, second = (each.key for _, each in commands)
+        for result in (
+            Result(first, "done", "", T, T),
+            Result(second, "refused", "no", None, T),
+            Result(first, "failed", "later", None, T),
+            Result("door-1", "done", "", None, T),
+        ):
+            work.result(result)
+        assert work.due(at_ms + 60_000) == []
+        story = await ask(here)
+        assert [(each["what"], each["who"], each["state"], each["reason"]) for each in story["deeds"]] == [
+            ("acknowledge", "wang", "done", ""), ("shelve", "li", "refused", "no"), ("comment", "li", "done", ""),
+        ]  # fmt: skip
+
+
+def test_a_deed_about_no_alarm_is_refused_and_one_that_nobody_does_expires(
+    told: Any, data: Path, writer: Writer
+) -> None:
+    told(change(1, "active", T))
+    deeds = Deeds(data)
+    work = DeedWork(deeds, writer)
+    deeds.add("acknowledge", ("fever", "wearable-1", T + 5), who="wang", time_ms=T)
+    deeds.add("acknowledge", FEVER, who="wang", time_ms=T)
+    assert len(work.due(T)) == 1
+    assert [deed.state for deed in deeds.about("fever", "wearable-1", T + 5)] == ["refused"]
+    assert work.due(T + 3_600_001) == []
+    assert [deed.state for deed in deeds.about(*FEVER)] == ["expired"]

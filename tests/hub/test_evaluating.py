@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from hub import alarm_rules
+from hub.deed_work import DeedWork
+from hub.deeds import Deeds
 from hub.replay import replay, told
 from hub.store.alarm_book import AlarmBook
 from hub.store.writing import Writer
@@ -239,6 +241,34 @@ def test_the_clock_of_the_hub_may_be_set(rig: Rig) -> None:
     rig.go(30)
     rig.settle()
     assert rig.states() == []
+
+
+def test_people_answer_alarms_of_the_hub(rig: Rig) -> None:
+    rig.start(POWER)
+    rig.born()
+    rig.store(body([("meter-1", reading("active_power", 2500.0, "W", 0, rig.now_ms))]))
+    deeds = Deeds(rig.data)
+    assert rig.writer is not None
+    work = DeedWork(deeds, rig.writer)
+    alarm = ("power", "meter-1", rig.now_ms)
+    for what, seconds, state in (
+        ("acknowledge", 0, "acknowledged"),
+        ("shelve", 60, "shelved"),
+        ("shelve", 0, "acknowledged"),
+    ):
+        rig.go(1)
+        deeds.add(what, alarm, who="wang", time_ms=rig.now_ms, seconds=seconds)
+        assert work.due(rig.now_ms) == []
+        assert rig.states() == [("power", "meter-1", state)]
+    found = rig.book.one(*alarm)
+    assert found is not None
+    assert [(each.state, each.who) for each in found[1]] == [
+        ("active", ""), ("acknowledged", "wang"), ("shelved", "wang"), ("acknowledged", "wang"),
+    ]  # fmt: skip
+    assert {deed.state for deed in deeds.about(*alarm)} == {"done"}
+    rig.start(POWER)
+    rig.settle()
+    assert rig.states() == [("power", "meter-1", "acknowledged")]
 
 
 def test_a_rule_is_tried_on_history(rig: Rig) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from hub.deeds import Deeds
 from hub.store.writing import Writer, now_ms
 from protocols.alarm import Change, Identity, encode_following
 from protocols.custody import Header
@@ -79,11 +80,12 @@ def test_what_needs_somebody_is_first_with_its_cause_and_age(browser: Browser, a
         expect(rows.nth(0).locator(".age")).to_have_text("5 min ago")
         told = [row.split("\n") for row in rows.all_inner_texts()]
         assert told[0] == [
-            "high", "Fever", "Wearable · wearable-1", "Heart rate 39 /min", "5 min ago", "active",
+            "high", "Fever", "Wearable · wearable-1", "Heart rate 39 /min", "5 min ago", "active", "Acknowledge",
+            "Shelve 30 min",
         ]  # fmt: skip
-        assert [(row[0], row[1], row[-1]) for row in told[1:]] == [
-            ("low", "gone", "active"),
-            ("medium", "Pulse <high>", "acknowledged"),
+        assert [(row[0], row[1], row[-2], row[-1]) for row in told[1:]] == [
+            ("low", "gone", "Acknowledge", "Shelve 30 min"),
+            ("medium", "Pulse <high>", "acknowledged", "Shelve 30 min"),
         ]
         assert visit.page.locator('[data-stream="wearable-1.alarm_change"]').count() == 0
         assert visit.errors == []
@@ -96,3 +98,14 @@ def test_in_chinese_and_on_a_phone(browser: Browser, alarmed: Hub) -> None:
         for word in ("高", "发热", "心率 39 次/分", "激活"):
             assert word in text
         assert not visit.scrolls_sideways()
+
+
+def test_a_tap_writes_down_what_is_to_be_done(browser: Browser, alarmed: Hub) -> None:
+    with Visit(browser, alarmed.url, width=390) as visit:
+        row = visit.page.locator('[data-alarm="fever.wearable-1"]')
+        assert all(button.bounding_box()["height"] >= 44 for button in row.locator("button").all())  # type: ignore[index]
+        row.locator('[data-deed="acknowledge"]').click()
+        expect(row.locator(".alarm-told")).to_have_text("under way …")
+        [deed] = Deeds(alarmed.data).about("fever", "wearable-1", alarmed.began_ms)
+        assert (deed.what, deed.who, deed.state) == ("acknowledge", "console", "queued")  # its gateway is not there
+        assert visit.errors == []

@@ -11,7 +11,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from hardware.sim.block import get_json
+import httpx
+
+from bench.parts.lab import Lab
+from hardware.sim.block import GATEWAY, get_json
 from hardware.sim.rtu import RtuBus
 from protocols.modbus import exception_response, parse_request, read_response
 from runtime.broker import EmbeddedBroker, User
@@ -190,6 +193,70 @@ async def test_a_siren_sounds_though_the_line_is_down_and_the_gateway_is_killed(
         ("no-power", 2, "acknowledged", "wang"),
     ]
     assert len({(each["rule"], each["onset_ms"]) for each in listener.changes}) == 2
+
+
+LAB = """
+[alarms]
+rules = "rules"
+
+[[links]]
+name = "panel"
+kind = "modbus"
+serial = {{ port = "{port}", baud = 19200 }}
+devices = [{{ thing = "panel-1", model = "advantech-adam-6060", address = "3" }}]
+"""
+
+
+async def test_an_alarm_of_a_gateway_is_answered_at_the_hub(tmp_path: Path) -> None:
+    panel = Panel()
+    with RtuBus(panel, baud=19200) as bus:
+        lab = Lab(tmp_path / "lab", links=LAB.format(port=bus.port))
+        lab.prepare()
+        (lab.directory / "rules").mkdir()
+        (lab.directory / "rules" / "panel.toml").write_text(RULES, encoding="utf-8")
+        api = f"http://127.0.0.1:{lab.hub_port}/api/v1/alarms"
+
+        async def shown(*want: tuple[str, str]) -> list[dict[str, Any]]:
+            while True:
+                found = await asyncio.to_thread(get_json, api)
+                if found is not None and [(each["rule"], each["state"]) for each in found] == list(want):
+                    return list(found)
+                await asyncio.sleep(0.1)
+
+        try:
+            lab.start("hub")
+            await asyncio.to_thread(lab.enrol)
+            lab.start("gateway")
+            async with asyncio.timeout(90):
+                await shown()
+                panel.coils[DOOR] = True
+                [alarm] = await shown(("intruder", "active"))
+                assert (alarm["name"]["zh"], alarm["priority"], alarm["origin"]) == ("门被强行打开", "high", GATEWAY)
+                await until(lambda: panel.coils[SIREN])
+                here = f"{api}/intruder/panel-1/{alarm['onset_ms']}"
+                async with httpx.AsyncClient() as client:
+                    for deed, state in (
+                        ({"path": "acknowledge", "who": "wang"}, "acknowledged"),
+                        ({"path": "shelve", "who": "wang", "seconds": 3600}, "shelved"),
+                    ):
+                        path = deed.pop("path")
+                        assert (await client.post(f"{here}/{path}", json=deed)).status_code == 202
+                        await shown(("intruder", state))
+                    await until(lambda: not panel.coils[SIREN])
+                    panel.coils[DOOR] = False
+                    await shown()
+                    panel.coils[DOOR] = True
+                    await shown(("intruder", "shelved"))
+                    story = (await client.get(here)).json()
+                assert [(each["what"], each["state"]) for each in story["deeds"]] == [
+                    ("acknowledge", "done"), ("shelve", "done"),
+                ]  # fmt: skip
+                assert [(each["state"], each["who"]) for each in story["changes"]] == [
+                    ("active", ""), ("acknowledged", "wang"), ("shelved", "wang"), ("cleared", ""),
+                ]  # fmt: skip
+                assert panel.switched == [True, False], "what is shelved makes no noise"
+        finally:
+            await asyncio.to_thread(lab.stop)
 
 
 async def _same(asked: Awaitable[Any], want: Any) -> bool:
