@@ -20,6 +20,7 @@ from bench.parts.campaign import say
 KINDS = {
     "kill": ("kill", "kills", 1000),
     "network": ("network", "faults of the line", 300),
+    "disk": ("disk", "disks that fill up or fail", 100),
     "power": ("power", "disks after a power cut", 10_000),
     "clock": ("clock", "things done to the gateway's wall clock", 100),
 }

@@ -21,6 +21,7 @@ _OF_PARTS = (
     ("outbox", "max_bytes", "limit_bytes", False, "How large that may become before readings give way"),
     ("outbox", "uncommitted", "uncommitted_packs", False, "Packs that wait for the disk"),
     ("outbox", "failing", "failing", False, "Whether the outbox cannot be written now"),
+    ("outbox", "damages", "damages", True, "Times that something in its file was damaged, and set aside"),
     ("outbox", "disk_free", "disk_free_bytes", False, "Room on its disk"),
     ("uplink", "online", "online", False, "Whether the line is up"),
     ("uplink", "sessions", "sessions", True, "Connections made"),

@@ -30,6 +30,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _RETRY_S = 1.0
+_SAID_AGAIN_MS = 60_000
 _DEVICE_WAITS_MS = 250  # at most, for a commit: what a device entrusts to us is sent after that
 
 
@@ -72,7 +73,10 @@ class Outbox:
         self._on_committed: list[Callable[[Sequence[Origin]], None]] = []
         self._before_commit: list[Callable[[], None]] = []
         self._epoch_wanted = False
+        self._said_ms: dict[str, int] = {}  # when each thing was last said in the log
+        self._given_up = 0  # readings that the log has not told of
         self._changed = asyncio.Event()  # when to commit may have changed
+        self._pressed = asyncio.Event()  # too much waits for a disk that fails
 
     def on_committed(self, call: Callable[[Sequence[Origin]], None]) -> None:
         """Have this called with the origins of each commit: their devices may be answered now."""
@@ -164,6 +168,8 @@ class Outbox:
         if self._state.append(lane, body, content, origins, now_ms=monotonic_ms()):
             self.due.set()
         self._changed.set()
+        if self._state.full:
+            self._pressed.set()
 
     def keep(self, key: str, value: str | None) -> None:
         """Have this remembered, in one transaction with the packs appended so far; None: forgotten."""
@@ -245,8 +251,7 @@ class Outbox:
             self._state.failed(batch)
             self.due.set()
             self._report_failure(str(error))
-            if not await self._make_room():
-                await asyncio.sleep(_RETRY_S)
+            await self._pause()
             return
         self.failure = ""
         self.commit_s.observe(time.monotonic() - started)
@@ -268,23 +273,46 @@ class Outbox:
         self._epoch_wanted = False
         self._state.open(epoch)
 
+    async def _pause(self) -> None:
+        """After a commit that failed: not if packs gave way for the next one, and shorter if soon some will have to."""
+        self._pressed.clear()
+        full = self._state.full
+        if await self._make_room():
+            return
+        if full:
+            await asyncio.sleep(_RETRY_S)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_RETRY_S):
+                await self._pressed.wait()
+
     async def _make_room(self) -> bool:
         """Whether any packs had to give way for it."""
         try:
-            evicted = await self._on_disk(self._file.evict)
+            evicted = await self._on_disk(self._file.evict, pressed=self._state.full)
         except (sqlite3.Error, OSError) as error:  # what was committed stays so; room is made after the next commit
             self._report_failure(str(error))
             return False
         if evicted.packs:
-            count = sum(sum(content.counts.values()) for _, content in evicted.packs)
-            logger.warning("the outbox is full: gave up %s readings, declared as lost", count)
+            self._given_up += sum(sum(content.counts.values()) for _, content in evicted.packs)
+            if self._seldom("full"):
+                logger.warning("the outbox is full: gave up %s readings, declared as lost", self._given_up)
+                self._given_up = 0
         self._state.gave_way(evicted)
         return bool(evicted.runs)
 
     def _report_failure(self, reason: str) -> None:
-        if reason != self.failure:
+        if reason != self.failure and self._seldom(reason):
             logger.error("the outbox cannot be written, and will be tried again each second: %s", reason)
         self.failure = reason
+
+    def _seldom(self, what: str) -> bool:
+        """Whether this may be said in the log: each thing once a minute, since a full disk comes and goes."""
+        now_ms = monotonic_ms()
+        if now_ms - self._said_ms.get(what, -_SAID_AGAIN_MS) < _SAID_AGAIN_MS:
+            return False
+        self._said_ms[what] = now_ms
+        return True
 
     def _write_last_groups(self) -> None:
         """At the end of the program, which may have come in the middle of a commit: write that group again."""

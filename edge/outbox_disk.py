@@ -26,17 +26,21 @@ from runtime.files import make_folder, sync_folder, write_whole
 LOG_BYTES = 1 << 18
 _FRAME_BYTES = PAGE_BYTES + 24
 _FULL_AGAIN_S = 10.0
-_SPARE_PAGES = 64  # kept free in the file for the next commit
 
 
 class OutboxDisk:
-    """The files of one outbox. `max_bytes` bounds the file, its log and the reserve together."""
+    """The files of one outbox. `max_bytes` bounds the file, its log and the reserve together.
+
+    spare_pages: kept free in the file, for the next commit.
+    """
+
+    spare_pages = 64
 
     def __init__(self, path: Path, *, max_bytes: int):
         self.path = path
         self.log = outbox_repair.log_of(path)
         self.reserve = path.with_name(f"{path.name}-reserve")
-        self._most_pages = max(_SPARE_PAGES * 2, (max_bytes - LOG_BYTES - LOG_BYTES) // PAGE_BYTES)
+        self._most_pages = max(2 * self.spare_pages, (max_bytes - LOG_BYTES - LOG_BYTES) // PAGE_BYTES)
         self._file = -1
         self._full_s: float | None = None  # when the disk was found to be full, if the reserve is given up
 
@@ -57,6 +61,7 @@ class OutboxDisk:
                 "locking_mode = EXCLUSIVE",  # one gateway an outbox; and no shared memory, which a full disk breaks
                 "journal_mode = WAL",
                 "synchronous = FULL",
+                "secure_delete = OFF",  # Debian's SQLite else writes zeros over all that is let go
                 f"wal_autocheckpoint = {LOG_BYTES // 2 // _FRAME_BYTES}",
                 f"journal_size_limit = {LOG_BYTES}",
             ):
@@ -75,25 +80,27 @@ class OutboxDisk:
         os.close(self._file)
 
     def room(self, connection: sqlite3.Connection) -> int:
-        """How many pages more may be used now; below 0 if too many are. Takes the reserve again if it can be had."""
+        """How many pages more may be used by `max_bytes`."""
+        return self._most_pages - used_pages(connection)
+
+    def free(self, connection: sqlite3.Connection) -> int:
+        """How many pages more can be used now. Takes the reserve again if it can be had."""
         if self._full_s is not None and time.monotonic() - self._full_s > _FULL_AGAIN_S:
             self._take_reserve(connection)
-        most = _pragma(connection, "max_page_count")
-        return most - _SPARE_PAGES - used_pages(connection)
+        return _pragma(connection, "max_page_count") - used_pages(connection)
 
-    def was_full(self, connection: sqlite3.Connection, wanted_pages: int) -> None:
-        """A commit found no room for so many pages: if it was not our own bound, the disk is full.
+    def was_full(self, connection: sqlite3.Connection) -> None:
+        """A commit found no room where there should be some: the disk is full, and the file grows no more for now.
 
         Raises sqlite3.Error or OSError if not even the reserve helps.
         """
-        if self._full_s is None and self.room(connection) + _SPARE_PAGES < wanted_pages:
-            return
-        self._full_s = time.monotonic()
         self.reserve.unlink(missing_ok=True)
         connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
-        pages = _pragma(connection, "page_count")
-        os.posix_fallocate(self._file, 0, pages * PAGE_BYTES)
-        _pragma(connection, f"max_page_count = {pages}")
+        if self._full_s is None:
+            pages = _pragma(connection, "page_count")
+            os.posix_fallocate(self._file, 0, pages * PAGE_BYTES)
+            _pragma(connection, f"max_page_count = {pages}")
+        self._full_s = time.monotonic()
 
     def repair(self, reason: str) -> None:
         """Salvage the file, which is not open. Raises sqlite3.Error or OSError."""

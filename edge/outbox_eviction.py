@@ -44,16 +44,20 @@ def oldest(connection: sqlite3.Connection) -> list[Row]:
 def give_way(connection: sqlite3.Connection, rows: Sequence[Row], evicted: Evicted) -> None:
     """Put one gap record in the place of these packs, and of the gap records right before and behind them."""
     lane, epoch = rows[0].lane, rows[0].epoch
-    beside = (
-        "SELECT first, seq, note FROM pack WHERE lane = ? AND epoch = ? AND (seq = ? OR first = ?)"
-        f" AND {_HOLDS_NOTHING}"
-    )
-    ends = (lane, epoch, rows[0].first - 1, rows[-1].seq + 1)
-    others = [Row(lane, epoch, first, seq, note, b"") for first, seq, note in connection.execute(beside, ends)]
-    gap = gap_of(sorted((*rows, *others), key=lambda row: row.seq))
+    before = _beside(connection, lane, epoch, "seq <= ? ORDER BY seq DESC", rows[0].first - 1)
+    behind = _beside(connection, lane, epoch, "seq > ? ORDER BY seq", rows[-1].seq)
+    gap = gap_of([*before, *rows, *behind])
     connection.execute(
         "DELETE FROM pack WHERE lane = ? AND epoch = ? AND seq BETWEEN ? AND ?", (lane, epoch, gap.first, gap.seq)
     )
     outbox_tables.put_packs(connection, [gap])
     evicted.packs += [(lane, row.content) for row in rows]
     evicted.runs.append(gap.key)
+
+
+def _beside(connection: sqlite3.Connection, lane: str, epoch: int, where: str, seq: int) -> list[Row]:
+    """The next pack there, if it is a gap record. What is held has no holes, so it is right beside."""
+    query = f"SELECT first, seq, note FROM pack WHERE lane = ? AND epoch = ? AND {where} LIMIT 1"
+    beside = connection.execute(query, (lane, epoch, seq)).fetchall()
+    found = [Row(lane, epoch, first, last, note, b"") for first, last, note in beside]
+    return [row for row in found if not row.readings]

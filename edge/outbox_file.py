@@ -49,13 +49,17 @@ class OutboxError(EdgeError):
 class Disk(Protocol):
     """Where the file is: see OutboxDisk. A simulator has another one."""
 
+    spare_pages: int
+
     def open(self) -> sqlite3.Connection: ...
 
     def close(self, connection: sqlite3.Connection) -> None: ...
 
     def room(self, connection: sqlite3.Connection) -> int: ...
 
-    def was_full(self, connection: sqlite3.Connection, wanted_pages: int) -> None: ...
+    def free(self, connection: sqlite3.Connection) -> int: ...
+
+    def was_full(self, connection: sqlite3.Connection) -> None: ...
 
     def repair(self, reason: str) -> None: ...
 
@@ -205,17 +209,26 @@ class OutboxFile:
             return None
         return row.body if row.sound else self._give_up(row).body
 
-    def evict(self) -> Evicted:
-        """If there is more than may be: put gap records in the place of the oldest packs, urgent ones last."""
-        if self._wanted:
-            self._disk.was_full(self._connection, self._wanted)
+    def evict(self, *, pressed: bool) -> Evicted:
+        """If there is more than may be: put gap records in the place of the oldest packs, urgent ones last.
+
+        On a full disk this is done only if `pressed`: as long as what found no room can wait, it may find some.
+        """
+        if self._wanted and self._disk.room(self._connection) >= self._wanted:
+            self._disk.was_full(self._connection)
         evicted, self._found = self._found, Evicted()
-        while self._disk.room(self._connection) < self._wanted and (rows := outbox_eviction.oldest(self._connection)):
+        while self._lacks_room(pressed=pressed) and (rows := outbox_eviction.oldest(self._connection)):
             with self._transaction():
                 outbox_eviction.give_way(self._connection, rows, evicted)
         self._wanted = 0
         self.bytes_held = used_pages(self._connection) * PAGE_BYTES
         return evicted
+
+    def _lacks_room(self, *, pressed: bool) -> bool:
+        free = self._disk.free(self._connection)
+        return self._disk.room(self._connection) < max(self._disk.spare_pages, self._wanted) or (
+            pressed and free < self._wanted
+        )
 
     def _unused_alias(self) -> int:
         while True:

@@ -69,6 +69,7 @@ class OutboxState:
         self._failing = False  # whether the last batch was not written
         self._waiting_bytes = 0
         self._commit_ms = commit_ms
+        self._batch_bytes = _BATCH_BYTES
         self._other_due_ms: int | None = None  # when to commit though no pack waits
         self._on_disk: dict[
             tuple[str, int], tuple[int, int]
@@ -180,8 +181,12 @@ class OutboxState:
         return next((pack.row.body for pack in (*self._committing, *self._waiting) if pack.row.key == key), None)
 
     def begin(self) -> Batch:
-        """What is to be committed now. If there is more than a transaction should hold, the rest stays for the next."""
-        count = _fitting(self._waiting)
+        """What is to be committed now. If there is more than a transaction should hold, the rest stays for the next.
+
+        Urgent packs come first, and after a failure less at once: on a full disk there may be room for a little.
+        """
+        self._waiting.sort(key=lambda pack: pack.row.lane != URGENT)
+        count = _fitting(self._waiting, self._batch_bytes)
         self._committing, self._waiting = self._waiting[:count], self._waiting[count:]
         self._waiting_bytes = sum(pack.row.weight for pack in self._waiting)
         self._other_due_ms = None
@@ -195,6 +200,7 @@ class OutboxState:
         """The batch is on disk, so its origins may be answered; freed: lane and content of what its releases let go."""
         self._failing = False
         self._kept = {key: value for key, value in self._kept.items() if batch.kept.get(key, ...) != value}
+        self._batch_bytes = min(2 * self._batch_bytes, _BATCH_BYTES)
         self.tally.written(batch.tallies)
         for lane, content in freed:
             self.holdings.confirm(lane, content)
@@ -211,6 +217,7 @@ class OutboxState:
         self._waiting = self._committing + self._waiting
         self._waiting_bytes += sum(pack.row.weight for pack in self._committing)
         self._committing = []
+        self._batch_bytes = max(self._batch_bytes // 2, 1)
         self._other_due_ms = 0
         self._releases = {**batch.releases, **self._releases}
         self._leave_out_released()
@@ -227,7 +234,7 @@ class OutboxState:
         """All that may not be on disk yet, at the end of the program, also of a batch that was under way."""
         packs, releases = self._committing + self._waiting, self._releases
         while packs or releases or self._kept or self.tally.unwritten():
-            count = _fitting(packs)
+            count = _fitting(packs, self._batch_bytes)
             yield self._batch(packs[:count], releases, rest=packs[count:])
             packs, releases = packs[count:], {}
             if not packs:
@@ -326,11 +333,11 @@ class OutboxState:
         )
 
 
-def _fitting(packs: Sequence[_Pack]) -> int:
+def _fitting(packs: Sequence[_Pack], most_bytes: int) -> int:
     """How many of the packs are one batch."""
     size = 0
     for count, pack in enumerate(packs):
         size += pack.row.weight
-        if count and size > _BATCH_BYTES:
+        if count and size > most_bytes:
             return count
     return len(packs)

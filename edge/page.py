@@ -30,12 +30,14 @@ _TEXTS = {
         "buffered": "Buffered", "held": "Held for the hub", "oldest": "oldest",
         "full": "The storage cannot be written", "uplink": "Uplink", "online": "online",
         "offline": "offline", "waiting": "waiting", "stale": "stale",
+        "damages": "The storage was damaged; what could be read of it is used, the rest set aside. Times",
     },
     "zh": {
         "read": "已读", "suppressed": "已抑制",
         "buffered": "缓存中", "held": "等待送达", "oldest": "最早",
         "full": "存储无法写入", "uplink": "上行链路", "online": "在线",
         "offline": "离线", "waiting": "等待中", "stale": "已过时",
+        "damages": "存储曾损坏；可读部分已恢复使用，其余已另存。次数",
     },
 }  # fmt: skip
 
@@ -121,6 +123,7 @@ class Page:
                 "uncommitted": outbox.uncommitted(),
                 "failing": bool(outbox.failure),
                 "failure": outbox.failure,
+                "damages": outbox.damages,
             },
             "alarms": alarm_list.rows(self._alarms.present()),
             "outputs": {"failures": self._alarms.outputs.failures},
@@ -234,5 +237,7 @@ def _shown(last: dict[str, Any], languages: list[str]) -> str:
 
 def _failures(status: dict[str, Any], say: Callable[[str], str]) -> str:
     """What a person must see before anything else: readings that are not safe."""
-    failure = status["outbox"]["failure"]
-    return f'<p><b class="offline">{say("full")}: {escape(failure)}</b></p>' if failure else ""
+    failure, damages = status["outbox"]["failure"], status["outbox"]["damages"]
+    told = [f"{say('full')}: {escape(failure)}"] if failure else []
+    told += [f"{say('damages')}: {damages}"] if damages else []
+    return "".join(f'<p><b class="offline">{each}</b></p>' for each in told)

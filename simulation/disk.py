@@ -14,7 +14,6 @@ from hardware.sim.chips.norflash import NorFlash
 from simulation.world import Node, PowerCut
 
 _USUAL_MS, _SLOW_MS = (1, 15), (200, 3000)  # how long work takes
-_SPARE_PAGES = 8
 _WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
 
 
@@ -68,6 +67,8 @@ class Database(sqlite3.Connection):
 class OutboxDisk:
     """Where a gateway's outbox file is; see edge.outbox_disk. It may have `most_pages`, and none beyond while full."""
 
+    spare_pages = 8
+
     def __init__(self, database: Database, most_pages: int):
         self.full_until_ms = 0
         self._database = database
@@ -75,28 +76,31 @@ class OutboxDisk:
 
     def open(self) -> sqlite3.Connection:
         """The file, as it is."""
-        self.room(self._database)
+        self.free(self._database)
         return self._database
 
     def close(self, connection: sqlite3.Connection) -> None:
         """It stays."""
 
     def room(self, connection: sqlite3.Connection) -> int:
-        """How many pages more may be used; some are kept free for the next commit."""
+        """How many pages more may be used by our own bound."""
+        return self._most_pages - used_pages(connection)
+
+    def free(self, connection: sqlite3.Connection) -> int:
+        """How many pages more can be used now."""
         if self._database.node.world.now_ms >= self.full_until_ms:
             connection.execute(f"PRAGMA max_page_count = {self._most_pages}")
         (most,) = connection.execute("PRAGMA max_page_count").fetchone()
-        return int(most) - _SPARE_PAGES - used_pages(connection)
+        return int(most) - used_pages(connection)
 
     def fill(self, until_ms: int) -> None:
         """From now until then no file may grow."""
         self.full_until_ms = until_ms
         self._stop_growing()
 
-    def was_full(self, connection: sqlite3.Connection, wanted_pages: int) -> None:
-        """A commit found no room: if it was not our own bound, the file grows no more."""
-        if self.room(connection) + _SPARE_PAGES >= wanted_pages:
-            self._stop_growing()
+    def was_full(self, connection: sqlite3.Connection) -> None:
+        """A commit found no room where there should be some: the file grows no more."""
+        self._stop_growing()
 
     def repair(self, reason: str) -> None:
         """Nothing is ever damaged here."""

@@ -183,7 +183,10 @@ class Outbox:
         if origins := batch.origins:
             for tell in self.on_committed:
                 tell(origins)
-        self.disk.do(self._file.evict, self._made_room, lambda _: self._go_on())
+        self.disk.do(self._evict, self._made_room, lambda _: self._go_on())
+
+    def _evict(self) -> Evicted:
+        return self._file.evict(pressed=self.state.full)
 
     def _made_room(self, evicted: Evicted) -> None:
         self._gave_way(evicted)
@@ -192,7 +195,7 @@ class Outbox:
 
     def _failed(self, batch: Batch) -> None:
         self.state.failed(batch)
-        self.disk.do(self._file.evict, self._try_again, lambda _: self._go_on_later())
+        self.disk.do(self._evict, self._try_again, lambda _: self._go_on_later())
 
     def _try_again(self, evicted: Evicted) -> None:
         self._gave_way(evicted)

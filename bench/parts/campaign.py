@@ -69,17 +69,23 @@ class Campaign:
 
 @contextlib.asynccontextmanager
 async def campaign(
-    seed: int, *, load: Load | None = None, uplink: int = 0, other_clock: bool = False
+    seed: int,
+    *,
+    load: Load | None = None,
+    uplink: int = 0,
+    other_clock: bool = False,
+    before: Callable[[Lab], None] = lambda lab: None,
 ) -> AsyncIterator[Campaign]:
     """A lab under load for as long as the body runs; then the verdict. The folder of one that fails is kept.
 
     uplink: the port on which the gateway finds the hub's broker, if not the broker's own. other_clock: the gateway's
-    wall clock can be set.
+    wall clock can be set. before: is given the lab before anything is started.
     """
     load = load or Load()
     folder = Path(tempfile.mkdtemp(prefix="kerb-faults-"))
     made = Campaign(load, load.make_lab(folder, uplink=uplink, other_clock=other_clock), seed)
     try:
+        before(made.lab)
         made.lab.start("hub")
         await asyncio.to_thread(made.lab.enrol)
         for device in load.devices:

@@ -1,7 +1,7 @@
 """What became of each reading: made by a device, found in the hub's store. Kept outside of all that may be killed."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,15 @@ class Account:
 
     def __add__(self, other: "Account") -> "Account":
         return Account(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+
+    def with_lost(self, count: int) -> "Account":
+        """The same account, where so many readings of all streams together are declared lost, too."""
+        return replace(
+            self,
+            declared_lost=self.declared_lost + count,
+            missing=max(0, self.missing - count),
+            duplicates=self.duplicates + max(0, count - self.missing),
+        )
 
     def equation(self) -> str:
         """The equation of conservation, for people."""

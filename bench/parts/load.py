@@ -195,6 +195,7 @@ class Load:
         found[METER] = Account()
         for stored in _stored(lab, METER).values():
             found[METER] += ledger.judge(self.meter.made(stored), stored, buffered=buffered[METER] // _REGISTERS)
+        found[METER] = found[METER].with_lost(custody[METER].declared_lost)
         return found
 
 

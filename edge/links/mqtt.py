@@ -7,6 +7,7 @@ delete its copy.
 import asyncio
 import json
 import logging
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,7 +38,7 @@ def make_link(declared: config.MqttLink, surroundings: Surroundings) -> "MqttLin
     """The link as the config declares it. Raises ConfigError for a password that cannot be read."""
     made = MqttLink(
         name=declared.name,
-        directory=surroundings.data / f"broker-{declared.name}",
+        directory=_volatile(surroundings.data) / f"broker-{declared.name}",
         host=declared.host,
         port=declared.port,
         devices=[Attached(device.thing, device.declared, device.address) for device in declared.devices],
@@ -212,6 +213,14 @@ class MqttLink:
         if verdict != STORE:
             self._intake.count("packs_ahead" if verdict == AHEAD else "packs_repeated", device)
             self._answer.set()
+
+
+def _volatile(data: Path) -> Path:
+    """The folder for what need not outlast us, as all that the broker keeps: in memory, where systemd gives us one.
+
+    Else every cursor that is retained wears the memory card, and a full disk stops the broker.
+    """
+    return Path(os.environ.get("RUNTIME_DIRECTORY", data))
 
 
 def _device_user(device: str, password: str) -> User:

@@ -190,7 +190,7 @@ async def test_what_gave_way_is_lost_until_the_hub_has_heard_so_also_after_a_res
 ) -> None:
     path = tmp_path / "o.db"
     async with opened(path) as outbox:
-        monkeypatch.setattr(OutboxDisk, "room", lambda *_: -1)
+        monkeypatch.setattr(OutboxDisk, "room", lambda *_: 0)
         put(outbox, BULK, NOW_MS - 5000)
         async with asyncio.timeout(5):
             while not outbox.holdings.lost[BULK]:

@@ -76,6 +76,7 @@ STATUS = {
         "uncommitted": 2,
         "failing": False,
         "failure": "",
+        "damages": 0,
     },
     "alarms": [
         {
@@ -139,6 +140,10 @@ def test_a_storage_that_fails_is_told_first():
     assert "cannot be written: database or disk is full" in render(failing, NAME, ["en"])
     assert "存储无法写入" in render(failing, NAME, ["zh"])
     assert "cannot be written" not in render(STATUS, NAME, ["en"])
+    damaged = {**STATUS, "outbox": {**STATUS["outbox"], "damages": 2}}
+    assert "was damaged" in render(damaged, NAME, ["en"])
+    assert "存储曾损坏" in render(damaged, NAME, ["zh"])
+    assert "was damaged" not in render(STATUS, NAME, ["en"])
 
 
 def test_what_comes_from_outside_is_escaped():

@@ -95,7 +95,7 @@ class Work:
         if what < 0.8:
             self.write()
         elif what < 0.9:
-            self.file.evict()
+            self.file.evict(pressed=True)
         elif what < 0.94:
             self.new_epoch()
         elif what < 0.97:
