@@ -21,7 +21,7 @@ from typing import Any
 from edge.links.nmea_lines import NmeaLines
 from edge.links.serial_talk import talk_of
 from hardware.catalogue import DeviceModel, catalogue
-from protocols import bthome, cbor, command, cursor, gatt, nmea, pack, refusal, senml, status, tally, topics
+from protocols import alarm, bthome, cbor, command, cursor, gatt, nmea, pack, refusal, senml, status, tally, topics
 from protocols.errors import ProtocolError
 from protocols.frames import FrameReader, with_check
 from protocols.gatt import racp
@@ -167,6 +167,7 @@ def _messages(data: bytes) -> None:
     ):
         _tried(partial(decode, data))
     _tried(lambda: topics.parse(data.decode("utf-8", "replace")))
+    _tried(lambda: alarm.decode_following("it", 0, data.decode("utf-8", "replace")))
     _tried(lambda: _sound(senml.decode_pack(data, "it").readings))
     request = command.decode_request(data)
     assert command.decode_request(command.encode_request(request)) == request

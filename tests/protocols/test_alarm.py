@@ -182,6 +182,21 @@ def test_a_restart_with_a_clock_that_is_not_set_yet_keeps_nobody_from_hearing():
     assert (raised.state, still.state, still.identity) == (ACTIVE, ACTIVE, raised.identity), "it is night now"
 
 
+def test_what_was_so_lately_outlasts_a_restart():
+    doors = [{"metric": f"door_{number}", "equals": True} for number in (1, 2)]
+    machine = Machine(rule({"at_least": 2, "of": doors, "within_s": 10}), "t")
+    machine.start(T)
+    for step, (metric, value) in enumerate((("door_1", True), ("door_1", False), ("door_2", True))):
+        time_ms = T + step * 4000
+        machine.take("t", reading(metric, value, "", time_ms=time_ms), time_ms)
+        found = machine.settle(time_ms)
+        dumped = json.loads(json.dumps(machine.dump()))
+        machine = Machine(machine.rule, "t")
+        machine.load(dumped)
+    assert states(found) == [ACTIVE]
+    assert states(machine.settle(T + 14_000)) == [CLEARED]
+
+
 def test_what_waits_to_be_put_in_order_is_bounded():
     machine = Machine(rule(wait_s=60), "t")
     machine.start(T)
