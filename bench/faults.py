@@ -23,6 +23,7 @@ KINDS = {
     "disk": ("disk", "disks that fill up or fail", 100),
     "power": ("power", "disks after a power cut", 10_000),
     "clock": ("clock", "things done to the gateway's wall clock", 100),
+    "slow": ("slow", "seconds of a hub at a tenth and a hundredth of its speed", 1800),
 }
 
 

@@ -1,6 +1,6 @@
 """What became of each reading: made by a device, found in the hub's store. Kept outside of all that may be killed."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -69,21 +69,30 @@ def streams(hub_data: Path, thing: str) -> dict[str, int]:
 
 def points(hub_data: Path, stream: int) -> list[Point]:
     """Every reading of a stream, in order of time, by the queries that everybody uses."""
+    return [point for part in reversed(list(_parts(hub_data, stream))) for point in part]
+
+
+def numbers(hub_data: Path, stream: int) -> list[int]:
+    """The readings of a stream that are numbers, in any order; one that says that a device is offline has no value."""
+    return [number for part in _parts(hub_data, stream) for number in values(part)]
+
+
+def values(part: Sequence[Point]) -> list[int]:
+    """Those that are numbers."""
+    return [int(point.value) for point in part if isinstance(point.value, int | float)]
+
+
+def _parts(hub_data: Path, stream: int) -> Iterator[list[Point]]:
+    """A stream's readings, the newest part first, each part in order of time."""
     hub = Querying(hub_data)
-    found: list[Point] = []  # newest first
     end_ms = _END_MS
-    while True:
+    more = True
+    while more:
         part, more = hub.history(stream, 0, end_ms)
-        if not more:
-            return [*part, *reversed(found)]
-        oldest = part[0].time_ms  # of which there may be more than we were given
-        later = [point for point in part if point.time_ms > oldest]
-        if not later:
-            raise ValueError(f"stream {stream} has more readings of {oldest} than a query answers with")
-        found += reversed(later)
-        end_ms = oldest + 1
-
-
-def numbers(of: Sequence[Point]) -> list[int]:
-    """The readings that are numbers; one that says that a device is offline has no value."""
-    return [int(point.value) for point in of if isinstance(point.value, int | float)]
+        if more:
+            oldest = part[0].time_ms  # of which there may be more than we were given
+            part = [point for point in part if point.time_ms > oldest]
+            if not part:
+                raise ValueError(f"stream {stream} has more readings of {oldest} than a query answers with")
+            end_ms = oldest + 1
+        yield part

@@ -43,9 +43,9 @@ METER = "polled-1"
 COUNTER = "count_0"  # one of its metrics, which are all alike
 _REGISTERS = 20
 _POLL_MS = 100
-_PACK = 20  # readings
+PACK = 20  # readings
 _PACKS_PER_S = 7.0  # of each device
-RATE = len(_DEVICES) * _PACK * _PACKS_PER_S + _REGISTERS * 1000 / _POLL_MS  # readings a second
+RATE = len(_DEVICES) * PACK * _PACKS_PER_S + _REGISTERS * 1000 / _POLL_MS  # readings a second
 
 _HEAD = """\
 [device]
@@ -105,6 +105,10 @@ class Load:
         (directory / "device.password").write_text(_PASSWORD, encoding="utf-8")
         return lab
 
+    def made(self) -> int:
+        """Readings that devices which can resend have made."""
+        return sum(device.made for device in self.devices)
+
     @staticmethod
     def links(broker_port: int) -> str:
         """The link of the devices that can resend."""
@@ -145,7 +149,7 @@ class Load:
                 due = time.monotonic()
             for device in self.devices:
                 device.check()
-                device.make(_PACK)
+                device.make(PACK)
             due += 1 / _PACKS_PER_S
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
@@ -155,7 +159,7 @@ class Load:
 
     async def flows(self, lab: Lab, *, timeout_s: float) -> bool:
         """Wait until the hub also has a pack of each that is still to be made; False if that takes too long."""
-        return await self._stored(lab, _PACK, timeout_s)
+        return await self._stored(lab, PACK, timeout_s)
 
     async def _stored(self, lab: Lab, more: int, timeout_s: float) -> bool:
         wanted = {device.thing: device.made + more for device in self.devices}
@@ -265,7 +269,7 @@ def _models() -> dict[str, str]:
 
 def _stored(lab: Lab, thing: str) -> dict[str, list[int]]:
     streams = ledger.streams(lab.hub_data, thing)
-    return {metric: ledger.numbers(ledger.points(lab.hub_data, stream)) for metric, stream in streams.items()}
+    return {metric: ledger.numbers(lab.hub_data, stream) for metric, stream in streams.items()}
 
 
 async def until(true: Callable[[], bool], timeout_s: float) -> bool:

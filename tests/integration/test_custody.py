@@ -61,5 +61,5 @@ async def test_what_is_read_while_the_hub_is_away_arrives_afterwards_marked_and_
     finally:
         await device.stop()
         lab.stop()
-    assert ledger.numbers(stored(lab)) == list(range(1, 401))
+    assert ledger.values(stored(lab)) == list(range(1, 401))
     assert all(point.backfill for point in stored(lab)[300:])

@@ -47,13 +47,14 @@ class _Dark:
         return None if any(end <= at_s < end + _SETTLES_S for _, end in self.spans) else False
 
 
-class _Machine:
+class Machine:
     """What is done to the gateway's machine."""
 
     def __init__(self, under: Campaign):
         self.dark = _Dark()
         self._under = under
         self._boots = 0
+        self.deeds = (self.forth, self.back, self.drift, self.start_in_1970, self.start_in_1970_and_die)
 
     async def forth(self) -> None:
         """The wall clock is an hour ahead for a moment."""
@@ -115,23 +116,23 @@ class _Machine:
 
 async def _run(count: int, seed: int) -> dict[str, Any]:
     async with campaign(seed, other_clock=True) as under:
-        machine = _Machine(under)
-        deeds = (machine.forth, machine.back, machine.drift, machine.start_in_1970, machine.start_in_1970_and_die)
-        under.judges.append(lambda: _judge(under, machine.dark))
+        machine = Machine(under)
+        under.judges.append(lambda: judge(under, machine.dark))
         await under.recovered()
         for number in range(count):
-            deed = deeds[number % len(deeds)]
+            deed = machine.deeds[number % len(machine.deeds)]
             say(f"{number + 1} of {count}: {deed.__name__}")
             await deed()
             await under.recovered()
     return under.result
 
 
-def _judge(under: Campaign, dark: _Dark) -> dict[str, Any]:
+def judge(under: Campaign, dark: _Dark) -> dict[str, Any]:
+    """What the times of the meter's readings tell."""
     streams = ledger.streams(under.lab.hub_data, METER)
     points = [point for point in ledger.points(under.lab.hub_data, streams[COUNTER]) if point.value is not None]
     served_s = {number: at_s for number, at_s in enumerate(under.load.meter.served_s, 1)}
-    numbers = ledger.numbers(points)
+    numbers = ledger.values(points)
     begun_s = time.time() - time.monotonic()
     off_ms = [
         point.time_ms - (begun_s + served_s[number]) * 1000 for number, point in zip(numbers, points, strict=True)

@@ -5,6 +5,7 @@ goes on until all that was made has arrived, so that the next one meets a system
 """
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 from bench.parts.campaign import Campaign, campaign, say
@@ -23,20 +24,21 @@ def run(count: int, seed: int) -> dict[str, Any]:
 
 
 async def _run(count: int, seed: int) -> dict[str, Any]:
-    kills = dict.fromkeys(EVERYTHING, 0)
+    kills: Counter[str] = Counter()
     async with campaign(seed) as under:
         await under.recovered()
-        while sum(kills.values()) < count and not under.failed:
-            await _burst(under, kills, count)
+        while kills.total() < count and not under.failed:
+            until = min(count, kills.total() + under.chance.randint(1, _BURST))
+            while kills.total() < until:
+                kills.update(await stroke(under))
+                await asyncio.sleep(under.chance.expovariate(1 / _MEAN_GAP_S))
             await under.recovered()
-            say(f"{sum(kills.values())} of {count} kills; {sum(device.made for device in under.load.devices)} made")
-    return {**under.result, "kills": kills}
+            say(f"{kills.total()} of {count} kills; {under.load.made()} made")
+    return {**under.result, "kills": dict(kills)}
 
 
-async def _burst(under: Campaign, kills: dict[str, int], count: int) -> None:
-    until = min(count, sum(kills.values()) + under.chance.randint(1, _BURST))
-    while sum(kills.values()) < until:
-        strokes = 2 if under.chance.random() < _TWO_AT_ONCE else 1
-        for name in under.chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()), k=strokes):
-            kills[name] += under.kill(name)
-        await asyncio.sleep(under.chance.expovariate(1 / _MEAN_GAP_S))
+async def stroke(under: Campaign) -> list[str]:
+    """Kill one or two at once; the names of those that were there to be killed."""
+    strokes = 2 if under.chance.random() < _TWO_AT_ONCE else 1
+    names = under.chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()), k=strokes)
+    return [name for name in names if under.kill(name)]

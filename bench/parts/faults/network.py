@@ -11,7 +11,7 @@ import contextlib
 import shutil
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from bench.parts.campaign import Campaign, campaign, say
@@ -38,14 +38,7 @@ def run(count: int, seed: int) -> dict[str, Any]:
 
 
 async def _run(count: int, seed: int) -> dict[str, Any]:
-    device_port, uplink_port = free_port(), free_port()
-    load = Load(device_port=device_port)
-    async with contextlib.AsyncExitStack() as stack:
-        devices = await stack.enter_async_context(Proxy(device_port, load.broker_port))
-        uplink = await stack.enter_async_context(Proxy(uplink_port, 0))
-        under = await stack.enter_async_context(campaign(seed, load=load, uplink=uplink_port))
-        uplink.target = under.lab.mqtt_port
-        kinds = _kinds(under, devices, uplink)
+    async with on_bad_lines(seed) as (under, kinds):
         made = dict.fromkeys(kinds, 0)
         await under.recovered()
         while sum(made.values()) < count and not under.failed:
@@ -55,12 +48,27 @@ async def _run(count: int, seed: int) -> dict[str, Any]:
                 await kinds[name][1]()
                 made[name] += 1
             await under.recovered()
-            say(f"{sum(made.values())} of {count} faults; {sum(device.made for device in load.devices)} made")
+            say(f"{sum(made.values())} of {count} faults; {under.load.made()} made")
     return {**under.result, "faults": made}
 
 
+@contextlib.asynccontextmanager
+async def on_bad_lines(
+    seed: int, *, other_clock: bool = False
+) -> AsyncIterator[tuple[Campaign, dict[str, tuple[float, Fault]]]]:
+    """A campaign with a proxy in each line, and its faults: name -> how often it is drawn, and what it does."""
+    device_port, uplink_port = free_port(), free_port()
+    load = Load(device_port=device_port)
+    async with (
+        Proxy(device_port, load.broker_port) as devices,
+        Proxy(uplink_port, 0) as uplink,
+        campaign(seed, load=load, uplink=uplink_port, other_clock=other_clock) as under,
+    ):
+        uplink.target = under.lab.mqtt_port
+        yield under, _kinds(under, devices, uplink)
+
+
 def _kinds(under: Campaign, devices: Proxy, uplink: Proxy) -> dict[str, tuple[float, Fault]]:
-    """name -> how often it is drawn, and what it does."""
     kinds: dict[str, tuple[float, Fault]] = {}
     for where, proxies in (("devices", [devices]), ("uplink", [uplink]), ("both lines", [devices, uplink])):
         for fault in FAULTS:
