@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from edge.errors import Unrecorded
 from edge.links.base import Clock
 from protocols.alarm import ACTIVE, Change, Identity
 from protocols.command import DONE, Request, Result
@@ -117,18 +118,27 @@ class Outputs:
                 break
             named = f"{thing}/{command}/{cause}/{json.dumps(value)}/{attempt}"
             key = "alarm-" + hashlib.sha256(named.encode()).hexdigest()[:40]
-            result = await self._submit(Request(key, thing, command, value, self._clock() + _EXPIRES_MS))
-            if result.state == DONE:
+            problem = await self._try(Request(key, thing, command, value, self._clock() + _EXPIRES_MS))
+            if problem is None:
                 output.done, attempt = cause, 0
                 continue
             self.failures += 1
             attempt += 1
-            logger.error("%s of %s for an alarm: %s %s", command, thing, result.state, result.reason)
+            logger.error("%s of %s for an alarm: %s", command, thing, problem)
             await asyncio.sleep(min(_AGAIN_S * 2 ** (attempt - 1), _AGAIN_AT_MOST_S))
         output.busy = False
         if not output.active:
             self._keep(_key(thing, command), None)
             del self._outputs[thing, command]
+
+
+    async def _try(self, request: Request) -> str | None:
+        """Why it was not done, None if it was."""
+        try:
+            result = await self._submit(request)
+        except Unrecorded as error:
+            return str(error)
+        return None if result.state == DONE else f"{result.state} {result.reason}"
 
 
 def _key(thing: str, command: str) -> str:

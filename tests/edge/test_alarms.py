@@ -12,7 +12,7 @@ import pytest
 
 from edge.alarms import MODEL, Alarms
 from edge.config.alarms import THING, placed
-from edge.errors import ActionRefused
+from edge.errors import ActionRefused, Unrecorded
 from edge.outbox import Outbox
 from edge.outbox_file import OutboxFile
 from edge.outputs import Outputs
@@ -71,7 +71,7 @@ class Rig:
         self.outbox = Outbox(self.file)
         self.clock = clock
         self.siren: list[Request] = []
-        self.answers: list[str] = []
+        self.answers: list[str | None] = []  # None: the command cannot be put on record
         self.pipeline = Pipeline(self.outbox, MODELS, clock=clock)
         kept = self.file.kept()
         self.outputs = Outputs(self.submit, self.outbox.keep, clock=clock, kept=kept)
@@ -88,7 +88,10 @@ class Rig:
 
     async def submit(self, request: Request) -> Result:
         self.siren.append(request)
-        return Result(request.key, self.answers.pop(0) if self.answers else DONE, "", None, 0)
+        answer = self.answers.pop(0) if self.answers else DONE
+        if answer is None:
+            raise Unrecorded("disk full")
+        return Result(request.key, answer, "", None, 0)
 
     def volts(self, value: float, **more: Any) -> None:
         self.pipeline.take("meter-1", [Reading("voltage", value, "V", GOOD, self.clock())], **more)
@@ -301,7 +304,7 @@ async def test_a_siren_sounds_as_long_as_any_alarm_is_active(tmp_path: Path, clo
 async def test_a_siren_that_did_not_answer_is_told_again(tmp_path: Path, clock: Clock, monkeypatch: Any) -> None:
     monkeypatch.setattr("edge.outputs._AGAIN_S", 0.01)
     with rig(tmp_path, clock, SIREN) as gateway:
-        gateway.answers = [EXPIRED, EXPIRED]
+        gateway.answers = [EXPIRED, None]
         async with running(gateway.outputs):
             gateway.volts(240)
             await until(lambda: len(gateway.siren) == 3)
