@@ -106,16 +106,20 @@ class Alarms:
 
     async def run(self) -> None:
         """Follow the time until cancelled."""
-        self._withdraw()
         while True:
-            now_ms = self._now()
-            self._follow(self.watch.settle(now_ms))
-            due_ms = self.watch.next_due_ms()
-            wait_ms = _LOOK_MS if due_ms is None else max(1, min(_LOOK_MS, due_ms - now_ms))
+            due_ms = self.look()
             self._news.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_ms / 1000):
+                async with asyncio.timeout(max(1, min(_LOOK_MS, due_ms)) / 1000):
                     await self._news.wait()
+
+    def look(self) -> int:
+        """What follows from the time that it is; returns in how many ms to look again at the latest."""
+        self._withdraw()
+        now_ms = self._now()
+        self._follow(self.watch.settle(now_ms))
+        due_ms = self.watch.next_due_ms()
+        return _LOOK_MS if due_ms is None else due_ms - now_ms
 
     async def act(self, _thing: str, command: Command, value: "Value") -> "Value":
         """Acknowledge THING/RULE[/ONSET[/WHO]], or shelve THING/RULE/SECONDS[/WHO]. Raises ActionRefused."""

@@ -65,6 +65,7 @@ class OutboxState:
         self._waiting: list[_Pack] = []  # one group: what comes within its time; more only while the disk fails
         self._committing: list[_Pack] = []
         self._releases: dict[tuple[str, int], int] = {}
+        self._releasing: dict[tuple[str, int], int] = {}  # in the batch that is under way
         self._kept: dict[str, str | None] = {}  # that is not on disk yet
         self._failing = False  # whether the last batch was not written
         self._waiting_bytes = 0
@@ -193,12 +194,13 @@ class OutboxState:
         for row in (pack.row for pack in self._committing):
             numbering = row.lane, row.epoch
             self._on_disk[numbering] = self._on_disk.get(numbering, (row.first, 0))[0], row.seq
-        releases, self._releases = self._releases, {}
-        return self._batch(self._committing, releases, rest=self._waiting)
+        self._releasing, self._releases = self._releases, {}
+        return self._batch(self._committing, self._releasing, rest=self._waiting)
 
     def committed(self, batch: Batch, freed: Iterable[tuple[str, Content]]) -> None:
         """The batch is on disk, so its origins may be answered; freed: lane and content of what its releases let go."""
         self._failing = False
+        self._releasing = {}
         self._kept = {key: value for key, value in self._kept.items() if batch.kept.get(key, ...) != value}
         self._batch_bytes = min(2 * self._batch_bytes, _BATCH_BYTES)
         self.tally.written(batch.tallies)
@@ -220,6 +222,7 @@ class OutboxState:
         self._batch_bytes = max(self._batch_bytes // 2, 1)
         self._other_due_ms = 0
         self._releases = {**batch.releases, **self._releases}
+        self._releasing = {}
         self._leave_out_released()
         self._send_what_may()
 
@@ -232,7 +235,12 @@ class OutboxState:
 
     def last(self) -> Iterator[Batch]:
         """All that may not be on disk yet, at the end of the program, also of a batch that was under way."""
-        packs, releases = self._committing + self._waiting, self._releases
+        releases = {**self._releasing, **self._releases}
+        packs = [
+            pack
+            for pack in self._committing + self._waiting
+            if pack.row.seq > releases.get((pack.row.lane, pack.row.epoch), 0)
+        ]
         while packs or releases or self._kept or self.tally.unwritten():
             count = _fitting(packs, self._batch_bytes)
             yield self._batch(packs[:count], releases, rest=packs[count:])

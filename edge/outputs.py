@@ -131,7 +131,6 @@ class Outputs:
             self._keep(_key(thing, command), None)
             del self._outputs[thing, command]
 
-
     async def _try(self, request: Request) -> str | None:
         """Why it was not done, None if it was."""
         try:

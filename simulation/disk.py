@@ -5,6 +5,7 @@ fault laboratory tries it on real files. What may be forgotten is therefore what
 as SQLite meets it, by files that cannot grow; a broken one refuses every change.
 """
 
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from typing import Any
@@ -165,6 +166,13 @@ class Worker:
         self._work.append((call, then, failed))
         if len(self._work) == 1:
             self._begin()
+
+    def finish(self) -> None:
+        """Do at once what is to be done; nobody is there any more to hear of it."""
+        work, self._work = self._work, []
+        for call, _, _ in work:
+            with contextlib.suppress(sqlite3.Error):
+                call()
 
     def _begin(self) -> None:
         world = self._node.world

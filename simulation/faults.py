@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from protocols.topics import BULK
-from simulation.gateway import NUMBERED, OWN
+from simulation.gateway import NUMBERED
+from simulation.ledger import OWN
 from simulation.network import FAIR, Weather
 from simulation.plan import Fault
 

@@ -4,7 +4,6 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import sqlite_utils
 
@@ -20,22 +19,20 @@ from protocols import cursor, topics
 from protocols.custody import STORE
 from protocols.reading import GOOD, Reading
 from protocols.topics import BULK, DEVICE, GATEWAY
+from simulation.alarms import LEVEL, Watching
 from simulation.commands import Commands
 from simulation.disk import Database, OutboxDisk
 from simulation.inventory import Inventory
+from simulation.ledger import OWN, Ledger
 from simulation.network import Broker, Line, Session
 from simulation.outbox import Outbox
 from simulation.sending import Sending
 from simulation.uplink import Uplink
 from simulation.world import Node, World
 
-if TYPE_CHECKING:
-    from simulation.ledger import Ledger
-
 _FOR_EVER_MS = 1 << 50
 _FILE = Path("on a virtual disk")
 _NAME = {"en": "x", "zh": "x"}
-OWN = "meter"  # what only the gateway hears, as by Modbus
 NUMBERED, QUIET = "numbered", "quiet"  # metrics: each reading has its number as its value; `quiet` has a deadband
 MODEL = DeviceModel.model_validate(
     {
@@ -43,6 +40,7 @@ MODEL = DeviceModel.model_validate(
         "modbus": {},
         "metrics": {
             NUMBERED: {"name": _NAME, "unit": "1", "register": {"table": "holding", "address": 0}},
+            LEVEL: {"name": _NAME, "unit": "1", "register": {"table": "holding", "address": 2}},
             QUIET: {"name": _NAME, "unit": "1", "deadband": 1e9, "register": {"table": "holding", "address": 1}},
         },
     }
@@ -98,7 +96,7 @@ class Gateway(Node):
     def __init__(
         self,
         world: World,
-        ledger: "Ledger",
+        ledger: Ledger,
         hub_broker: Broker,
         *,
         identity: str,
@@ -152,11 +150,13 @@ class Gateway(Node):
             incarnation=file.incarnation,
             clock=clock,
         )
+        self.watching = Watching(self, OWN, file.kept())
         self.broker.up = True
         self.line.dial()
         self._own_line.dial()
 
     def halt(self) -> None:
+        self.watch.halted()
         self.line.hang_up(None)
         self.broker.up = False
         for line in self.broker.lines:
@@ -201,6 +201,8 @@ class Gateway(Node):
         if self.alive:
             readings = [Reading(metric, number, "1", GOOD, self.clock()) for number in numbers]
             self.pipeline.take(OWN, readings, lane=lane)
+            if metric == LEVEL:
+                self.watching.look()
 
     # --- the line to the hub ---
 

@@ -9,7 +9,7 @@ from edge.outbox_rows import Batch
 from edge.outbox_state import OutboxState
 from protocols.pack import Body
 from protocols.topics import URGENT
-from simulation.ledger import Key, Ledger, numbers_in
+from simulation.ledger import Key, Ledger
 
 if TYPE_CHECKING:
     from simulation.gateway import Gateway
@@ -43,7 +43,7 @@ class Inventory:
     def packed(self, lane: str, epoch: int, body: Body, origins: Sequence[Origin]) -> None:
         """A pack is closed, and about to be the next one of this epoch."""
         seq = self._seqs[lane, epoch] = self._seqs.get((lane, epoch), 0) + 1
-        numbers = numbers_in(body)
+        numbers = self._ledger.numbers_in(body)
         numbers.update(*(self._ledger.gap(origin) for origin in origins))
         self._ledger.contents[lane, epoch, seq] = frozenset(numbers)
         if lane == URGENT and not origins:
@@ -60,6 +60,14 @@ class Inventory:
         self._remove(gone, "has released")
         self._counted |= self._begun[1]
         self._begun = (set(), {})
+
+    def all_written(self) -> None:
+        """Nothing waits for the disk any more."""
+        self._gateway.watch.saved()
+
+    def holds(self, key: Key) -> bool:
+        """Whether a pack is on the disk."""
+        return key in self._packs
 
     def rescan(self) -> None:
         """Packs may have given way: look what is on the disk."""

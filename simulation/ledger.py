@@ -25,6 +25,7 @@ urgent    No bulk pack is chosen to be sent while an urgent one may be; and what
           under way unconfirmed that the sender's window is full.
 command   A command acts at most once, and only when its start is on disk. It has one end, which is what everybody is
           told: done has acted, refused and expired have not. Not promised across storage that is put back or replaced.
+alarm     See `Told` in alarms.py.
 stall     When all power, lines and disks have been well for a quarter of an hour, nothing is left to be handed over:
           the hub has every reading in custody, no disk of a gateway holds a pack, every command has ended.
 """
@@ -35,15 +36,19 @@ from typing import TYPE_CHECKING
 
 from edge.links.base import Origin
 from protocols import cursor
+from protocols.alarm import METRIC
 from protocols.custody import Header
 from protocols.pack import Body
+from protocols.reading import Value
 from protocols.senml import DevicePack
+from simulation.alarms import Told
 from simulation.orders import Orders
 from simulation.world import World
 
 if TYPE_CHECKING:
     from simulation.hub import Store
 
+OWN = "meter"  # the thing that a gateway alone hears, as by Modbus
 Key = tuple[str, int, int]  # a gateway's pack: lane, epoch, seq; epochs are never given twice
 
 
@@ -67,10 +72,12 @@ class Ledger:
         self.outstanding: set[int] = set()  # in custody, and not at the hub
         self.doubtful: set[int] = set()  # may be stored twice, see above
         self.destroyed: set[int] = set()  # gone with a storage; if they should come again, so much the better
+        self.told = Told(self, world)
         self.thing_of: dict[int, str] = {}
         self._metric_of: dict[int, str] = {}
         self.store: Store
         self._numbers = 0
+        self._texts: dict[str, int] = {}
         self._stored: set[int] = set()
         self._declared: set[int] = set()
         self._parcels: dict[str, dict[tuple[int, int], frozenset[int]]] = {}  # by device, and there epoch and seq
@@ -93,6 +100,18 @@ class Ledger:
         self.thing_of.update(dict.fromkeys(numbers, thing))
         self._metric_of.update(dict.fromkeys(numbers, metric))
         return numbers
+
+    def number_of(self, value: Value) -> int:
+        """The number of a reading, which is its value; a text is given one when it is first seen."""
+        if isinstance(value, str):
+            if value not in self._texts:
+                (self._texts[value],) = self.number(OWN, METRIC)
+            return self._texts[value]
+        return abs(int(value))  # type: ignore[arg-type]
+
+    def numbers_in(self, body: Body) -> set[int]:
+        """The readings of a pack."""
+        return {self.number_of(value) for column in body.columns for value in column.values}
 
     def epoch_opened(self, sender: str, epoch: int) -> None:
         """A sender begins an epoch."""
@@ -165,31 +184,53 @@ class Ledger:
         lost; before: the seq that it had of this epoch.
         """
         place = f"pack {lane} {self.world.place(header)} of {gateway}"
+        here = self.numbers_in(body)
         if self.world.trace is not None:
-            self.world.note("hub", f"stores {place}: {sorted(numbers_in(body))}" + (f", lost {lost}" if lost else ""))
+            self.world.note("hub", f"stores {place}: {sorted(here)}" + (f", lost {dict(lost)}" if lost else ""))
         if header.seq <= before:
             self.violated("order", f"{place} is stored behind {before}")
-        here = numbers_in(body)
         made = self._made(lane, header)
         if not here <= made:
             self.violated("once", f"{place} holds what never went into it")
         self._store(here, place)
         for column in body.columns:
-            for number in map(int, column.values):  # type: ignore[arg-type]
-                if (self.thing_of[number], self._metric_of[number]) != streams[column.alias]:
-                    self.violated("stream", f"{place}: reading {number} is stored as {streams[column.alias]}")
-        self._in_order(gateway, lane, header.epoch, body)
-        declared = made - here - self._stored
+            numbering = (gateway, lane, header.epoch, column.alias)
+            for time_ms, value in zip(column.times_ms, column.values, strict=True):
+                self._store_one(numbering, streams[column.alias], time_ms, value)
+        self._declare(header, made - here, lost, place)
+
+    def _store_one(
+        self, numbering: tuple[str, str, int, int], stream: tuple[str, str], time_ms: int, value: Value
+    ) -> None:
+        number = self.number_of(value)
+        if (self.thing_of[number], self._metric_of[number]) != stream:
+            self.violated("stream", f"reading {number} of {self.thing_of[number]} is stored as {stream}")
+        key = (*numbering, self._sources.get(number, 0))
+        if number <= self._last.get(key, 0):
+            place = f"{numbering[1]} {self.world.epoch(numbering[2])}"
+            self.violated("order", f"{place}: reading {number} comes behind {self._last[key]}")
+        self._last[key] = number
+        if isinstance(value, str):
+            self.told.heard(stream[0], time_ms, value)
+
+    def _declare(self, header: Header, missing: frozenset[int], lost: Mapping[str, int], place: str) -> None:
+        """What is not in a pack that went into it must be declared lost, unless it came before."""
+        declared = missing - self._stored
         for thing in {self.thing_of[number] for number in declared} | lost.keys():
             expected = sum(self.thing_of[number] == thing for number in declared - self._declared)
             told = lost.get(thing, 0)
-            if told != expected and not (made - here) & self.doubtful:
+            if told != expected and not missing & self._may_come_again():
                 self.violated("once", f"{place} declares {told} readings of {thing} as lost, not {expected}")
-        again = declared & self._declared - self.doubtful
+        again = declared & self._declared - self._may_come_again()
         if again and header.first == header.seq:  # of several, some may have come before they gave way together
             self.violated("once", f"{place} declares reading {min(again)} as lost again")
+        if not declared.isdisjoint(self._texts.values()):
+            self.told.doubtful = True
         self._declared |= declared
         self.outstanding -= declared
+
+    def _may_come_again(self) -> set[int]:
+        return self.doubtful | set(self._texts.values()) if self.told.doubtful else self.doubtful
 
     def hub_says(self, gateway: str, lane: str, payload: bytes) -> None:
         """A cursor goes out."""
@@ -208,6 +249,7 @@ class Ledger:
 
     def gateway_changed(self, devices: Iterable[str]) -> None:
         """A gateway's storage is another: what its devices have handed over may be handed over again."""
+        self.told.doubtful = True
         for device in devices:
             self.doubtful.update(*self._parcels.get(device, {}).values())
             self._said = {numbering: seq for numbering, seq in self._said.items() if numbering[0] != device}
@@ -222,6 +264,7 @@ class Ledger:
     def hub_put_back(self, image: tuple[frozenset[int], frozenset[int]]) -> None:
         """The hub's storage is of that image: what it had got since is destroyed, unless it should come again."""
         gone = (self._stored | self._declared) - image[0] - image[1]
+        self.told.doubtful = True
         self.doubtful |= gone
         self.destroyed |= gone
         self._stored, self._declared = set(image[0]), set(image[1])
@@ -269,23 +312,8 @@ class Ledger:
         return frozenset().union(*(self.contents[lane, header.epoch, seq] for seq in span))
 
     def _store(self, numbers: set[int], place: str) -> None:
-        twice = numbers & (self._stored | self._declared)
-        if twice - self.doubtful:
-            self.violated("once", f"{place} brings reading {min(twice - self.doubtful)} again")
+        twice = numbers & (self._stored | self._declared) - self._may_come_again()
+        if twice:
+            self.violated("once", f"{place} brings reading {min(twice)} again")
         self._stored |= numbers
         self.outstanding -= numbers
-
-    def _in_order(self, gateway: str, lane: str, epoch: int, body: Body) -> None:
-        for column in body.columns:
-            for number in map(int, column.values):  # type: ignore[arg-type]
-                key = (gateway, lane, epoch, column.alias, self._sources.get(number, 0))
-                if number <= self._last.get(key, 0):
-                    self.violated(
-                        "order", f"{lane} {self.world.epoch(epoch)}: reading {number} comes behind {self._last[key]}"
-                    )
-                self._last[key] = number
-
-
-def numbers_in(body: Body) -> set[int]:
-    """The readings of a pack, by their numbers, which are their values."""
-    return {int(value) for column in body.columns for value in column.values}  # type: ignore[arg-type]

@@ -66,6 +66,10 @@ class Outbox:
     def ready(self, lane: str) -> bool:
         return self.senders[lane].ready()
 
+    def keep(self, key: str, value: str | None) -> None:
+        self.state.keep(key, value)
+        self.commit_in_turn()
+
     @property
     def full(self) -> bool:
         return self.state.full
@@ -109,7 +113,8 @@ class Outbox:
             self.disk.do(lambda: self._file.body(*key), then, lambda _: then(None))
 
     def end(self) -> None:
-        """The program ends in order: what is left is written."""
+        """The program ends in order: what the disk is doing is done, and then what is left is written."""
+        self.disk.finish()
         for call in self._before_commit:
             call()
         try:
@@ -179,6 +184,8 @@ class Outbox:
 
     def _committed(self, batch: Batch, freed: list[tuple[str, Content]]) -> None:
         self.state.committed(batch, freed)
+        if not self.state.uncommitted():
+            self._inventory.all_written()
         self.due()
         if origins := batch.origins:
             for tell in self.on_committed:

@@ -42,6 +42,7 @@ class Plan:
     sectors: int
     own_ms: int
     urgent_each: int
+    alarms: bool
     most_pages: int
     memory_bytes: int
     commit_ms: int
@@ -98,6 +99,7 @@ def draw(seed: int, *, days: bool = False) -> Plan:
         sectors=chance.choice((4, 8, 8)),
         own_ms=chance.choice((0, 400, 1000, 3000) if devices else (400, 1000, 3000)) * pace,
         urgent_each=chance.choice((0, 5, 10)),
+        alarms=chance.random() < 0.4,
         most_pages=chance.choice((24, 40, 1000, 1000)),
         memory_bytes=chance.choice((3_000, 1 << 20, 1 << 20)),
         commit_ms=chance.choice((20, 250, 250, 1000)),

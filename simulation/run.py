@@ -13,11 +13,12 @@ from random import Random
 from edge import outbox_state
 from protocols.command import Request
 from protocols.topics import BULK, URGENT
+from simulation.alarms import LEVEL
 from simulation.device import Device
 from simulation.faults import HAPPENS
-from simulation.gateway import NUMBERED, OWN, QUIET, Gateway
+from simulation.gateway import NUMBERED, QUIET, Gateway
 from simulation.hub import Hub
-from simulation.ledger import Ledger, Violation
+from simulation.ledger import OWN, Ledger, Violation
 from simulation.network import FAIR, Broker, Line
 from simulation.operator import Operator
 from simulation.plan import MINUTE_MS, Fault, Order, Plan
@@ -103,6 +104,7 @@ class Simulation:
         self.lines: dict[str, Line] = {line.name: line for line in self.hub_broker.lines + self.gateway.broker.lines}
         self._stormy = True
         self._read = 0
+        self._high = False
         self.world.after_step.append(self._check)
 
     def run(self) -> None:
@@ -123,6 +125,7 @@ class Simulation:
         world.run(plan.storm_ms + _CALM_MS, self._is_done)
         if not self._is_done():
             self.ledger.violated("stall", self._left())
+        self.ledger.told.check(self.gateway)
 
     # --- load ---
 
@@ -133,6 +136,11 @@ class Simulation:
         if self.gateway.alive:
             self.gateway.read(self.ledger.number(OWN, NUMBERED), NUMBERED, lane)
             self.gateway.read(self.ledger.number(OWN, QUIET), QUIET, BULK)
+            if plan.alarms:
+                if self.world.chance.randrange(6) == 0:
+                    self._high = not self._high
+                (number,) = self.ledger.number(OWN, LEVEL)
+                self.gateway.read([number if self._high else -number], LEVEL, BULK)
         if self._stormy:
             self.world.after(plan.own_ms, None, self._read_own)
 
@@ -173,6 +181,7 @@ class Simulation:
         clone = self._gateway(f"clone-{len(self.gateways)}", [])
         clone.become(self.gateway.storage.images())
         self.ledger.orders.storage_changed(for_ever=True)
+        self.ledger.told.doubtful = True
         self.gateways.append(clone)
         self.nodes[clone.name] = clone
         self.lines[clone.line.name] = clone.line

@@ -22,6 +22,7 @@ class Sending:
         self._could_ms: int | None = None  # since when something urgent may be sent without a break
         self._waiting: dict[tuple[int, int], int] = {}  # when each urgent pack was made that was not chosen yet
         self._history: dict[tuple[str, int], int] = {}  # of each lane and epoch up to which seq nobody listened
+        self._unsaved = False  # whether something urgent was sent, since the disk had failed, that is not on it yet
         self._sent: dict[tuple[str, int], int] = {}  # in this session, of each lane and epoch the last seq
 
     def line_up(self, *, after_outage: bool) -> None:
@@ -57,6 +58,17 @@ class Sending:
             place = self._ledger.world.place(header)
             self._ledger.violated("order", f"{self._gateway.name} sends {lane} {place} behind {before}")
         self._sent[lane, header.epoch] = max(before, header.seq)
+        if lane == URGENT and not self._gateway.inventory.holds((lane, header.epoch, header.seq)):
+            self._unsaved = True
+
+    def saved(self) -> None:
+        """Whatever was sent, and what is remembered with it, is on disk."""
+        self._unsaved = False
+
+    def halted(self) -> None:
+        """The power is gone."""
+        if self._unsaved:
+            self._ledger.told.doubtful = True
 
     def check(self) -> None:
         """At each step."""

@@ -36,11 +36,13 @@ class SendOrder:
         return None
 
     def _found_due(self, lane: str, now_ms: int) -> list[Header]:
-        """All of a lane, each once: what is due again was under way, and perhaps is still here."""
+        """All of a lane, in order. Where its sender has gone back in an epoch, what was due of it before is void."""
         ready = self._ready[lane]
         if due := self._senders[lane].due(now_ms):
-            places = {(header.epoch, header.seq) for header in due}
-            ready[:] = [header for header in ready if (header.epoch, header.seq) not in places] + due
+            begins: dict[int, int] = {}
+            for header in due:
+                begins.setdefault(header.epoch, header.first)
+            ready[:] = [header for header in ready if header.seq < begins.get(header.epoch, header.seq + 1)] + due
         return ready
 
     def next_due_ms(self) -> int | None:

@@ -75,6 +75,20 @@ def test_what_is_kept_goes_to_disk_with_the_packs_until_it_is_there():
     assert [batch.kept for batch in state.last()] == [{"siren": None}]
 
 
+def test_the_last_batch_tells_what_a_batch_under_way_would_have_released():
+    """Else, were that one not written, what was never written since the hub had it would look like a hole."""
+    state = fresh()
+    for _ in range(3):
+        state.append("bulk", BODY, CONTENT)
+    state.release("bulk", EPOCHS[0], 2, 0)
+    state.begin()
+    (last,) = state.last()
+    assert ([row.seq for row in last.rows], last.releases) == ([3], {("bulk", EPOCHS[0]): 2})
+    state.release("bulk", EPOCHS[0], 3, 0)  # and what is released now is not written behind its own release
+    (last,) = state.last()
+    assert (last.rows, last.releases) == ([], {("bulk", EPOCHS[0]): 3})
+
+
 def test_a_release_that_overtakes_a_failing_commit_leaves_its_packs_out_of_the_next():
     state = fresh()
     for _ in range(3):
