@@ -9,7 +9,7 @@ from typing import Any
 from hardware.sim.wearable import micropython
 
 _ROOT = Path(__file__).parent.parent.parent
-_HEAP = "16M"
+_HEAP = "128M"
 _LIMIT_S = 1800
 
 
