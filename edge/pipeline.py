@@ -103,7 +103,7 @@ class Pipeline:
         models: Mapping[str, DeviceModel],
         *,
         clock: Callable[[], int],
-        linger_ms: int = 20,
+        linger_ms: int = 10,
         later: Callable[[float, Callable[[str], None], str], Timer] = _on_loop,
     ):
         self.things = {thing: ThingState(model) for thing, model in models.items()}
