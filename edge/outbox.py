@@ -42,11 +42,17 @@ def monotonic_ms() -> int:
 class Outbox:
     """Custody of what goes to the hub. `run` commits; all calls come from its event loop, and none blocks.
 
-    date: makes, of an epoch and a pack's body as it is kept, the body as it is to be sent.
+    date: makes, of an epoch and a pack's body as it is kept, the body as it is to be sent. now_ms: a clock that never
+    steps, that of the event loop.
     """
 
     def __init__(
-        self, file: OutboxFile, *, commit_ms: int = 1000, date: Callable[[int, bytes], bytes] = lambda _, body: body
+        self,
+        file: OutboxFile,
+        *,
+        commit_ms: int = 1000,
+        date: Callable[[int, bytes], bytes] = lambda _, body: body,
+        now_ms: Callable[[], int] = monotonic_ms,
     ):
         self._state = OutboxState(
             file.next_epoch(),
@@ -67,6 +73,7 @@ class Outbox:
         self._file = file
         self._date = date
         self._commit_ms = commit_ms
+        self._now_ms = now_ms
         self._asked_ms: int | None = None  # when to commit what is not appended yet
         self._damaged: DamagedError | None = None
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox")
@@ -165,7 +172,7 @@ class Outbox:
 
     def append(self, lane: str, body: Body, content: Content, origins: Sequence[Origin] = ()) -> None:
         """Take custody of a pack; it becomes durable with the next group, an urgent one at once."""
-        if self._state.append(lane, body, content, origins, now_ms=monotonic_ms()):
+        if self._state.append(lane, body, content, origins, now_ms=self._now_ms()):
             self.due.set()
         self._changed.set()
         if self._state.full:
@@ -178,14 +185,14 @@ class Outbox:
 
     def cursor(self, lane: str, session: str, stored: dict[int, int]) -> None:
         """The hub's cursor: what it has is let go, and where it was away what comes now goes before what piled up."""
-        if self._state.cursor(lane, session, stored, monotonic_ms()):
+        if self._state.cursor(lane, session, stored, self._now_ms()):
             self.open_epoch()
         self._changed.set()
         self.due.set()
 
     def release(self, lane: str, epoch: int, upto: int) -> None:
         """The hub has these packs."""
-        self._state.release(lane, epoch, upto, monotonic_ms())
+        self._state.release(lane, epoch, upto, self._now_ms())
         self._changed.set()
 
     def open_epoch(self) -> None:
@@ -221,7 +228,7 @@ class Outbox:
             self._write_last_groups()
 
     def _commit_within(self, time_ms: int) -> None:
-        at_ms = monotonic_ms() + time_ms
+        at_ms = self._now_ms() + time_ms
         self._asked_ms = at_ms if self._asked_ms is None else min(self._asked_ms, at_ms)
         self._changed.set()
 
@@ -231,7 +238,7 @@ class Outbox:
             if self._damaged:
                 raise self._damaged
             times = [time for time in (self._asked_ms, self._state.commit_due_ms()) if time is not None]
-            wait_s = (min(times) - monotonic_ms()) / 1000 if times else None
+            wait_s = (min(times) - self._now_ms()) / 1000 if times else None
             if wait_s is not None and wait_s <= 0:
                 return
             with contextlib.suppress(TimeoutError):
@@ -308,7 +315,7 @@ class Outbox:
 
     def _seldom(self, what: str) -> bool:
         """Whether this may be said in the log: each thing once a minute, since a full disk comes and goes."""
-        now_ms = monotonic_ms()
+        now_ms = self._now_ms()
         if now_ms - self._said_ms.get(what, -_SAID_AGAIN_MS) < _SAID_AGAIN_MS:
             return False
         self._said_ms[what] = now_ms

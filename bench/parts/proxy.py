@@ -37,6 +37,7 @@ class Proxy:
     target: int
     delay_s: float = 0.5
     fault: str = ""
+    sent: int = 0  # bytes from clients to the target
     _connections: set[_Connection] = field(default_factory=set)
     _serving: set[asyncio.Task[None]] = field(default_factory=set)
     _healed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -102,6 +103,8 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := await reader.read(_CHUNK):
                 await self._healed.wait()
+                if writer is connection.server:
+                    self.sent += len(data)
                 if self.fault == "delay":
                     await asyncio.sleep(self.delay_s)
                 if self.fault == lost_by:

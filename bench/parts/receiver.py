@@ -1,7 +1,7 @@
 """The far side of a gateway under load: takes packs, says much later that they are stored, and counts what came.
 
 It stands where the hub's ingest does, so that the gateway's cost is measured and not the hub's. It is a process of its
-own: `python -m bench.parts.receiver DATA PORT`; it prints a JSON object when it is terminated.
+own: `python -m bench.parts.receiver DATA PORT [ANSWER_S]`; it prints a JSON object when it is terminated.
 """
 
 import asyncio
@@ -27,7 +27,8 @@ _ANSWER_S = 0.6
 class Counting:
     """Counts the readings of each pack once, and how old each was at its arrival, in ms."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer_s: float = _ANSWER_S) -> None:
+        self._answer_s = answer_s
         self.points = 0
         self.packs = 0
         self.bytes = 0
@@ -60,9 +61,9 @@ class Counting:
 
     async def _answer(self, session: Session) -> None:
         while True:
-            await asyncio.sleep(_ANSWER_S)
+            await asyncio.sleep(self._answer_s)
             held = {sender: cursor.encode("bench", receiver.cursor()) for sender, receiver in self._receivers.items()}
-            await asyncio.sleep(_ANSWER_S)
+            await asyncio.sleep(self._answer_s)
             for (gateway, lane), payload in held.items():
                 await session.publish(topics.cursor(topics.GATEWAY, gateway, lane), payload, retain=True)
 
@@ -77,8 +78,8 @@ def percentile(counts: Counter[int], share: float) -> int | None:
     return None
 
 
-async def _main(data: Path, port: int) -> None:
-    counting = Counting()
+async def _main(data: Path, port: int, answer_s: float = _ANSWER_S) -> None:
+    counting = Counting(answer_s)
     task = asyncio.create_task(
         keep_session(broker_login(data, host="127.0.0.1", port=port), counting.serve), name="receiver"
     )
@@ -97,4 +98,4 @@ async def _main(data: Path, port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(Path(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(_main(Path(sys.argv[1]), int(sys.argv[2]), *map(float, sys.argv[3:])))

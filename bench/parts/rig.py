@@ -40,7 +40,7 @@ certificate = "gateway.pem"
 key = "gateway.key"
 
 [outbox]
-commit_ms = 250
+commit_ms = {commit_ms}
 
 [page]
 port = {page}
@@ -102,6 +102,7 @@ def write_config(
     page: int,
     modbus: int,
     commands: str = "",
+    commit_ms: int = 250,
 ) -> None:
     """A gateway with Modbus TCP devices, a link each, all served by one port; `commands` is appended to their model."""
     model = _MODEL.replace("PERIOD", str(max(1, round(period_s * 1000))))
@@ -109,7 +110,7 @@ def write_config(
     (folder / "models" / "bench-block.toml").write_text(
         model + "".join(_METRIC.format(address=address) for address in range(registers)) + commands, encoding="utf-8"
     )
-    head = _CONFIG.format(gateway=GATEWAY, mqtt=mqtt, page=page, ca=Authority(folder).file)
+    head = _CONFIG.format(gateway=GATEWAY, mqtt=mqtt, page=page, ca=Authority(folder).file, commit_ms=commit_ms)
     links = "".join(_LINK.format(number=number, port=modbus) for number in range(devices))
     (folder / "gateway.toml").write_text(head + links, encoding="utf-8")
 

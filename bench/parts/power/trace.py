@@ -65,7 +65,7 @@ def trace(folder: Path, module: str, *arguments: str) -> list[Event]:
         "strace", "-f", "-qq", "-y", "-xx", "-s", "16777216", "-e", f"trace={_CALLS}", "-e", "signal=none",
         "-o", str(out), sys.executable, "-m", module, *arguments,
     ]  # fmt: skip
-    ended = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, check=False)
+    ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
     if ended.returncode:
         raise RuntimeError(f"{module} under strace: {ended.stderr[-2000:].decode(errors='replace')}")
     with out.open(encoding="ascii") as lines:

@@ -1,0 +1,1 @@
+"""A day without a line: a gateway that writes it at full speed, and what it takes to hand it over."""
