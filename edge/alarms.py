@@ -96,6 +96,12 @@ class Alarms:
             self._news.set()
 
     @property
+    def records(self) -> list[tuple[str, str]]:
+        """Thing and metric of all that it may have to record."""
+        withdrawn_from = [key.rpartition("/")[2] for key in self._gone]
+        return [(thing, METRIC) for thing in (*(thing for _, thing in self.watch.machines), *withdrawn_from)]
+
+    @property
     def rules(self) -> Sequence[Rule]:
         """The rules that are evaluated here."""
         return list({machine.rule.id: machine.rule for machine in self.watch.machines.values()}.values())

@@ -46,7 +46,7 @@ class Gateway:
         models = config.models()
         self.pipeline = Pipeline(self.outbox, models, clock=self.clock)
         self.alarms = self._make_alarms()
-        self.pipeline.listen(self.alarms)
+        self.pipeline.listen(self.alarms, records=self.alarms.records)
         links: dict[str, Actor] = {THING: self.alarms}
         parts: dict[str, Callable[[], Coroutine[object, object, None]]] = {}
         for declared in config.links:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -122,9 +122,15 @@ class Pipeline:
             for metric, declared in model.metrics.items():
                 self._stream(thing, metric, declared.unit)
 
-    def listen(self, listener: Listener) -> None:
-        """Have it hear all readings. To be called before there is any channel."""
+    def listen(self, listener: Listener, *, records: Iterable[tuple[str, str]] = ()) -> None:
+        """Have it hear all readings. To be called before there is any channel.
+
+        records: thing and metric of all that it will have recorded. Their streams are made now: a disk that fails
+        then must not keep an alarm from being told.
+        """
         self._listener = listener
+        for thing, metric in records:
+            self._stream(thing, metric, "")
 
     @property
     def streams(self) -> Sequence[Stream]:

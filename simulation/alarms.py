@@ -43,7 +43,7 @@ class Watching:
             clock=gateway.clock,
             steady_ms=lambda: gateway.world.now_ms,
         )
-        gateway.pipeline.listen(self.alarms)
+        gateway.pipeline.listen(self.alarms, records=self.alarms.records)
         self.look()
 
     def look(self) -> None:

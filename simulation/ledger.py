@@ -205,13 +205,14 @@ class Ledger:
         number = self.number_of(value)
         if (self.thing_of[number], self._metric_of[number]) != stream:
             self.violated("stream", f"reading {number} of {self.thing_of[number]} is stored as {stream}")
+        if isinstance(value, str):  # which may have been said before, in a pack that went with the power
+            self.told.heard(stream[0], time_ms, value)
+            return
         key = (*numbering, self._sources.get(number, 0))
         if number <= self._last.get(key, 0):
             place = f"{numbering[1]} {self.world.epoch(numbering[2])}"
             self.violated("order", f"{place}: reading {number} comes behind {self._last[key]}")
         self._last[key] = number
-        if isinstance(value, str):
-            self.told.heard(stream[0], time_ms, value)
 
     def _declare(self, header: Header, missing: frozenset[int], lost: Mapping[str, int], place: str) -> None:
         """What is not in a pack that went into it must be declared lost, unless it came before."""

@@ -50,6 +50,8 @@ class Outbox:
         self._asked_ms: int | None = None
         self._epoch_wanted = False
         self._busy = False
+        self._pauses = 0
+        self._may_be_pressed = False
         self._rings_ms: int | None = None
         inventory.opened(self.state.epoch)
 
@@ -83,6 +85,8 @@ class Outbox:
         self._inventory.packed(lane, self.state.epoch, body, origins)
         if self.state.append(lane, body, content, origins, now_ms=self._node.world.now_ms):
             self.due()
+        if self._may_be_pressed and self.state.full:
+            self._go_on()
         self._changed()
 
     def cursor(self, lane: str, session: str, stored: dict[int, int]) -> None:
@@ -202,23 +206,31 @@ class Outbox:
 
     def _failed(self, batch: Batch) -> None:
         self.state.failed(batch)
-        self.disk.do(self._evict, self._try_again, lambda _: self._go_on_later())
+        self.due()
+        full = self.state.full
+        self.disk.do(self._evict, lambda evicted: self._try_again(evicted, full=full), lambda _: self._pause(full=full))
 
-    def _try_again(self, evicted: Evicted) -> None:
+    def _try_again(self, evicted: Evicted, *, full: bool) -> None:
         self._gave_way(evicted)
         if evicted.runs:
             self._go_on()
         else:
-            self._go_on_later()
+            self._pause(full=full)
 
     def _gave_way(self, evicted: Evicted) -> None:
         self.state.gave_way(evicted)
         if evicted.runs:
             self._inventory.rescan()
 
-    def _go_on_later(self) -> None:
-        self._node.world.after(_RETRY_MS, self._node, self._go_on)
+    def _pause(self, *, full: bool) -> None:
+        """After a commit that failed; shorter if soon packs will have to give way."""
+        self._pauses += 1
+        self._may_be_pressed = not full
+        pause = self._pauses
+        self._node.world.after(_RETRY_MS, self._node, lambda: self._go_on() if pause == self._pauses else None)
 
     def _go_on(self) -> None:
+        self._pauses += 1
+        self._may_be_pressed = False
         self._busy = False
         self._changed()

@@ -18,7 +18,7 @@ from edge.outbox_file import OutboxFile
 from edge.outputs import Outputs
 from edge.pipeline import Pipeline
 from hardware.catalogue import catalogue
-from protocols.alarm import METRIC, Change, Escalation, decode_following, read_rule
+from protocols.alarm import ACTIVE, METRIC, Change, Escalation, decode_following, read_rule
 from protocols.command import DONE, EXPIRED, Request, Result
 from protocols.deflated import inflate
 from protocols.pack import decode_body
@@ -84,7 +84,7 @@ class Rig:
             clock=clock,
             steady_ms=clock.steady_ms,
         )
-        self.pipeline.listen(self.alarms)
+        self.pipeline.listen(self.alarms, records=self.alarms.records)
 
     async def submit(self, request: Request) -> Result:
         self.siren.append(request)
@@ -299,6 +299,16 @@ async def test_a_siren_sounds_as_long_as_any_alarm_is_active(tmp_path: Path, clo
             await until(lambda: sounded(gateway)[4:] == [1])
             await gateway.alarms.act(THING, MODEL.commands["acknowledge"], "meter-1/high")
             await until(lambda: sounded(gateway)[4:] == [1, 0])
+
+
+async def test_the_first_alarm_is_told_though_the_disk_fails(tmp_path: Path, clock: Clock) -> None:
+    """Its stream has a number since the start: to ask the disk for one now would be an error, and the alarm unheard."""
+    with rig(tmp_path, clock, SIREN) as gateway:
+        db = gateway.file._connection
+        db.execute("CREATE TEMP TRIGGER full BEFORE INSERT ON stream BEGIN SELECT raise(ABORT, 'disk full'); END")
+        gateway.volts(240)
+        assert [change.state for change in gateway.told()] == [ACTIVE]
+        db.execute("DROP TRIGGER full")
 
 
 async def test_a_siren_that_did_not_answer_is_told_again(tmp_path: Path, clock: Clock, monkeypatch: Any) -> None:
