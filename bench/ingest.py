@@ -24,6 +24,7 @@ from hub.authority import Authority
 from hub.store.querying import Querying
 from hub.store.schema import FILE
 from runtime.broker import EmbeddedBroker, User
+from runtime.certificates import subject
 from runtime.process import free_port
 
 _CONNECTIONS = 8
@@ -66,7 +67,7 @@ def _load_user(data: Path) -> User:
     name, serial = "load", "1"
     (data / "load.pem").write_bytes(b"".join(rig.certified(data, name, serial)))
     may = ["g/+/birth", "g/+/up/+"]
-    return User(logins.subject(name, serial), publish=may, subscribe=["g/+/cursor/+"])
+    return User(subject(name, serial), publish=may, subscribe=["g/+/cursor/+"])
 
 
 def _run(data: Path, words: list[str], before: filling.Filled, broker: int) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""kerb edge: run a gateway, check its config, enrol it at a hub, have it carry out a command; or look what is there."""
+"""kerb edge: run a gateway, check its config, enrol it, admit its devices, command them; or look what is there."""
 
 import argparse
 import asyncio
 import contextlib
+import json
 import logging
 import signal
 import sys
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from edge.command_socket import SOCKET, send
 from edge.config import Config, load_config
+from edge.device_authority import DeviceAuthority
 from edge.enrol import enrol
-from edge.errors import EdgeError
+from edge.errors import AdmissionError, EdgeError
 from edge.scan.arguments import add_arguments as add_scan_arguments
 from runtime.command_line import RequestError, add_arguments, print_result, request_of
 from runtime.process import port_in_use
@@ -43,22 +45,27 @@ def main() -> int:
             from edge.scan import command_line as scan  # noqa: PLC0415 - it needs the links
 
             return scan.run(options)
-        config = load_config(options.config)
-        if options.command == "check":
-            print(describe(config))
-            return 0
-        if options.command == "command":
-            request = request_of(options)
-            socket = config.path(config.gateway.data) / SOCKET
-            return print_result(asyncio.run(send(socket, request, timeout_s=options.expires)))
-        if port_in_use(config.page.host, config.page.port):
-            raise EdgeError(f"port {config.page.port} is in use; give another one as page.port in {options.config}")
-        from edge.gateway import Gateway  # noqa: PLC0415 - its links take a second to import; the others need none
-
-        return asyncio.run(_run(Gateway(config)))
+        return _with_config(load_config(options.config), options)
     except (TomlFileError, EdgeError, RequestError) as error:
         print(f"kerb edge: {error}", file=sys.stderr)
         return 2
+
+
+def _with_config(config: Config, options: argparse.Namespace) -> int:
+    if options.command == "check":
+        print(describe(config))
+        return 0
+    if options.command in ("admit", "revoke"):
+        return _admit_or_revoke(config, options)
+    if options.command == "command":
+        request = request_of(options)
+        socket = config.path(config.gateway.data) / SOCKET
+        return print_result(asyncio.run(send(socket, request, timeout_s=options.expires)))
+    if port_in_use(config.page.host, config.page.port):
+        raise EdgeError(f"port {config.page.port} is in use; give another one as page.port in {options.config}")
+    from edge.gateway import Gateway  # noqa: PLC0415 - its links take a second to import; the others need none
+
+    return asyncio.run(_run(Gateway(config)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,9 +75,15 @@ def _parser() -> argparse.ArgumentParser:
         ("run", "run the gateway"),
         ("check", "say what the gateway would do with this config"),
         ("command", "have the running gateway carry out a command"),
+        ("admit", "sign a device's public key: prints its certificate and our CA's as JSON, DER in hex"),
+        ("revoke", "let a device in no longer"),
     ):
         sub = commands.add_parser(command, help=text)
         sub.add_argument("config", type=Path)
+        if command in ("admit", "revoke"):
+            sub.add_argument("device", help="the device's id, as thing of a link of kind mqtt")
+        if command == "admit":
+            sub.add_argument("key", type=_hex, help="its public key: 65 bytes in hex, as the device tells it")
         if command == "command":
             add_arguments(sub)
     add_scan_arguments(commands.add_parser("scan", help="look what is there, and print config blocks for it"))
@@ -82,6 +95,28 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--id", required=True, help="the gateway's id")
     sub.add_argument("--dir", required=True, type=Path, help="where the key and the certificates go")
     return parser
+
+
+def _hex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not hex") from None
+
+
+def _admit_or_revoke(config: Config, options: argparse.Namespace) -> int:
+    """A running gateway follows within a second. Raises AdmissionError."""
+    authority = DeviceAuthority(config.path(config.gateway.data))
+    if options.command == "revoke":
+        authority.revoke(options.device)
+        return 0
+    if not any(link.kind == "mqtt" and device.thing == options.device for link, device in config.devices()):
+        raise AdmissionError(
+            options.device, f"{options.config} has no link of kind mqtt with this device; add it first"
+        )
+    admission = authority.admit(options.device, options.key)
+    print(json.dumps({"certificate": admission.certificate.hex(), "ca": admission.ca.hex()}))
+    return 0
 
 
 async def _run(gateway: "Gateway") -> int:

@@ -30,6 +30,15 @@ class EnrolError(EdgeError):
     """The gateway cannot be enrolled as asked."""
 
 
+class AdmissionError(EdgeError):
+    """A device is not admitted or revoked as asked: `device` (empty if it is not about one), and the `reason`."""
+
+    def __init__(self, device: str, reason: str):
+        super().__init__(f"{device}: {reason}" if device else reason)
+        self.device = device
+        self.reason = reason
+
+
 class IdentityRefused(EdgeError):
     """The hub knows another gateway that has our identity, `gateway`, and was there before us."""
 

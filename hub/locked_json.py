@@ -1,36 +1,20 @@
-"""Small files of names that several of the hub's processes change: one at a time, whole or not at all."""
+"""Small files of names that several of the hub's processes change."""
 
-import fcntl
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hub.errors import SetupError
-from runtime.files import write_whole
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of what lies at the path, whose folder is made if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+from runtime import locked_json as files
+from runtime.files import DamagedFileError
 
 
 @contextmanager
 def locked_json(path: Path) -> Iterator[dict[str, Any]]:
-    """The file's object; what is changed in it is written, readable for its owner alone. Raises SetupError."""
-    with locked(path):
-        text = path.read_text() if path.exists() else "{}"
-        try:
-            content = json.loads(text)
-        except ValueError as error:
-            raise SetupError(f"{path} is damaged: {error}") from error
-        if not isinstance(content, dict):
-            raise SetupError(f"{path} is damaged: it holds no object")
-        yield content
-        if (made := json.dumps(content, indent=1)) != text:
-            write_whole(path, made.encode())
+    """The file's object, as runtime.locked_json gives it. Raises SetupError."""
+    try:
+        with files.locked_json(path) as content:
+            yield content
+    except DamagedFileError as error:
+        raise SetupError(str(error)) from error

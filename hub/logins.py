@@ -11,6 +11,7 @@ from hub.errors import SetupError
 from hub.locked_json import locked_json
 from protocols import topics
 from runtime.broker import User
+from runtime.certificates import subject
 
 HUB = "hub"
 FILE = "logins.json"
@@ -46,11 +47,6 @@ def users(data: Path) -> list[User]:
         subscribe=["g/+/birth", "g/+/status", "g/+/up/+", "g/+/result"],
     )
     return [hub, *gateways]
-
-
-def subject(name: str, serial: str = "") -> str:
-    """A certificate's subject as the broker spells it (RFC 4514)."""
-    return f"CN={name},SERIALNUMBER={serial}" if serial else f"CN={name}"
 
 
 def version(data: Path) -> int:

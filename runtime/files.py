@@ -5,6 +5,15 @@ import tempfile
 from pathlib import Path
 
 
+class DamagedFileError(Exception):
+    """A file of ours that cannot be used: `path` and `reason`. It is left as it is."""
+
+    def __init__(self, path: Path, reason: str):
+        super().__init__(f"{path} is damaged: {reason}")
+        self.path = path
+        self.reason = reason
+
+
 def write_whole(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Put the file there, or in the place of the one before; when this returns it outlasts a power cut."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
