@@ -27,7 +27,9 @@ from protocols.frames import FrameReader, with_check
 from protocols.gatt import racp
 from protocols.modbus import MbapStream, mbap, parse_request, parse_rtu, read_request, response_payload, rtu
 from protocols.nmea.sentence import checksum
+from protocols.provisioning import REQUEST, SAVE, Device, Lines, Technician, Values
 from protocols.reading import Reading, to_float
+from runtime.aes import encrypt_blocks
 
 _ROOT = Path(__file__).parent.parent
 _REQUESTS = [read_request(function, 16, 3) for function in (1, 2, 3, 4)]
@@ -182,6 +184,19 @@ def _packs(data: bytes) -> None:
     assert repr(_plain(again)) == repr(_plain(item))  # by their texts, since NaN is not equal to itself
 
 
+def _provisioning(data: bytes) -> None:
+    """No message of somebody without the secret is carried out, and the device goes on answering."""
+    device = Device("it", bytes(16), lambda: bytes(16), encrypt_blocks, failed=0, now_ms=0)
+    for number in range(0, len(data), 50):
+        kinds = [what for what, _ in device.receive(data[number : number + 50], number)]
+        assert REQUEST not in kinds
+        assert kinds.count(SAVE) < 2  # it was the right proof
+    _tried(lambda: Technician("it", bytes(16), bytes(16), encrypt_blocks).prove(data))
+    for framing in (Lines(), Values()):
+        found = framing.feed(data[:99]) + framing.feed(data[99:])
+        assert all(0 < len(message) < len(data) for message in found)
+
+
 def _plain(item: object) -> object:
     """The item with lists in the place of typed arrays, which are read as tuples and would be written as lists."""
     if type(item) in (list, tuple):
@@ -200,6 +215,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "frames": _frames,
     "messages": _messages,
     "packs": _packs,
+    "provisioning": _provisioning,
 }
 
 

@@ -34,6 +34,24 @@ class SignatureError(DecodeError):
     """The signature is not one of this key for this message."""
 
 
+class RefusedError(ProtocolError):
+    """Provisioning has ended: `reason` is one of protocols/provisioning/wire.py, `wait_s` when to try again."""
+
+    def __init__(self, reason: str, wait_s: int = 0):
+        super().__init__("provisioning refused: " + reason)
+        self.reason = reason
+        self.wait_s = wait_s
+
+
+class OtherDeviceError(ProtocolError):
+    """Who answers says that it is `device`, and the label is that of `wanted`."""
+
+    def __init__(self, device: str, wanted: str):
+        super().__init__("device " + device + " answers in place of " + wanted)
+        self.device = device
+        self.wanted = wanted
+
+
 class EncodeError(ProtocolError):
     """A value that the format cannot carry."""
 

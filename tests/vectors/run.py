@@ -26,11 +26,13 @@ from protocols import (
     cbor,
     cursor,
     gatt,
+    hmac_sha256,
     ieee11073,
     lms,
     modbus,
     nmea,
     pack,
+    provisioning,
     refusal,
     senml,
     status,
@@ -40,6 +42,16 @@ from protocols.custody import Header, Receiver, Sender
 from protocols.errors import ChecksumError, DecodeError, ProtocolError
 from protocols.gatt import cgm, units
 from protocols.reading import GOOD, QUALITY_NAMES, DecimalFraction, Reading, quality_name, reading
+
+try:
+    from cryptolib import aes
+
+    def encrypt_blocks(key, blocks):
+        """AES, each block by itself."""
+        return aes(key, 1).encrypt(blocks)
+
+except ImportError:
+    from runtime.aes import encrypt_blocks
 
 # decode(input, args) -> value; encode(value, args) -> input, or None; step: characters of input that a cut takes, or 0
 Codec = namedtuple("Codec", ("decode", "encode", "step"))
@@ -68,6 +80,35 @@ def _bthome_decode(text, args):
 def _lms_verify(text, args):
     lms.verify(bytes.fromhex(args["key"]), bytes.fromhex(args["message"]), bytes.fromhex(text))
     return "valid"
+
+
+def _hkdf(text, args):
+    key = hmac_sha256.extract(bytes.fromhex(args["salt"]), bytes.fromhex(text))
+    return hmac_sha256.expand(key, bytes.fromhex(args["info"]), args["size"])
+
+
+def _provisioning(bodies, args):
+    """The messages of a session in which each request is answered by a result."""
+    secret, nonces = bytes.fromhex(args["secret"]), [bytes.fromhex(nonce) for nonce in args["nonces"]]
+    technician = provisioning.Technician(args["device"], secret, nonces[0], encrypt_blocks)
+    device = provisioning.Device(args["device"], secret, lambda: nonces[1], encrypt_blocks, failed=0, now_ms=0)
+    messages = [technician.hello()]
+    messages.append(_sent(device.receive(messages[-1], 1)))
+    messages.append(technician.prove(messages[-1]))
+    messages.append(_sent(device.receive(messages[-1], 1)))
+    technician.confirm(messages[-1])
+    for request, result in bodies:
+        messages.append(technician.seal(bytes.fromhex(request)))
+        [(what, body)] = device.receive(messages[-1], 1)
+        assert (what, body.hex()) == (provisioning.REQUEST, request)
+        messages.append(device.answer(bytes.fromhex(result)))
+        assert technician.open(messages[-1]).hex() == result
+    return messages
+
+
+def _sent(actions):
+    [message] = [value for what, value in actions if what == provisioning.SEND]
+    return message
 
 
 def _number(value):
@@ -244,6 +285,8 @@ CODECS = {
     "gatt.convert": Codec(lambda value, args: units.convert(_number(value), args["unit"], args["to"]), None, 0),
     "gatt.encode": Codec(lambda value, args: _gatt_encode(revived(value), args), None, 0),
     "cgm.crc16": Codec(lambda text, args: cgm.crc16(bytes.fromhex(text)), None, 0),
+    "hkdf_sha256": Codec(_hkdf, None, 0),
+    "hmac_sha256": Codec(lambda text, args: hmac_sha256.hmac(bytes.fromhex(args["key"]), bytes.fromhex(text)), None, 0),
     "lms": Codec(_lms_verify, None, 2),
     "modbus": Codec(
         lambda text, args: modbus.decode_registers(_registers(text), **args),
@@ -260,6 +303,7 @@ CODECS = {
     "modbus.rtu": Codec(lambda text, args: list(modbus.parse_rtu(bytes.fromhex(text))), None, 2),
     "modbus.rtu.encode": Codec(lambda value, args: modbus.rtu(value[0], bytes.fromhex(value[1])).hex(), None, 0),
     "modbus.tcp": Codec(lambda text, args: modbus.MbapStream().feed(bytes.fromhex(text)), None, 0),
+    "provisioning": Codec(_provisioning, None, 0),
     "nmea": Codec(lambda text, args: nmea.decode(nmea.parse(text)), None, 1),
     "nmea.parse": Codec(lambda text, args: nmea.parse(text), None, 1),
     "nmea.rmc": Codec(lambda value, args: nmea.encode_rmc(**_revived_values(value)), None, 0),
