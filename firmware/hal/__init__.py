@@ -2,7 +2,7 @@
 
 A port is a module with: i2c(bus, scl, sda, freq_hz), on_falling(pin, callback), ticks_ms(), ticks_diff(after, before),
 unix_ms() (None while the board has no wall clock), random_bits(count), storage(), partition(name),
-watchdog(timeout_ms) and restart().
+watchdog(timeout_ms), bluetooth() (MicroPython's module of that name) and restart().
 """
 
 import sys

@@ -1,6 +1,7 @@
 """What the ports of real boards share."""
 
 import os
+import sys
 import time
 
 import machine
@@ -8,9 +9,16 @@ import machine
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 _FROM_1970_TO_2000_S = 946684800
 _FIRST_YEAR = 2025  # a clock that shows an earlier one was never set
+
+
+def bluetooth() -> "Any":
+    """MicroPython's module of that name: low-level Bluetooth."""
+    __import__("bluetooth")  # only now: an app without it has no memory to spare
+    return sys.modules["bluetooth"]
 
 
 def i2c(bus: int, scl: int, sda: int, freq_hz: int) -> "machine.I2C":

@@ -2,9 +2,21 @@
 
 import esp32
 
-from firmware.hal.board import i2c, on_falling, random_bits, restart, storage, ticks_diff, ticks_ms, unix_ms, watchdog
+from firmware.hal.board import (
+    bluetooth,
+    i2c,
+    on_falling,
+    random_bits,
+    restart,
+    storage,
+    ticks_diff,
+    ticks_ms,
+    unix_ms,
+    watchdog,
+)
 
 __all__ = (
+    "bluetooth",
     "i2c",
     "on_falling",
     "partition",

@@ -5,9 +5,21 @@ There is no partition table: the file system must have been made on the blocks b
 
 import rp2
 
-from firmware.hal.board import i2c, on_falling, random_bits, restart, storage, ticks_diff, ticks_ms, unix_ms, watchdog
+from firmware.hal.board import (
+    bluetooth,
+    i2c,
+    on_falling,
+    random_bits,
+    restart,
+    storage,
+    ticks_diff,
+    ticks_ms,
+    unix_ms,
+    watchdog,
+)
 
 __all__ = (
+    "bluetooth",
     "i2c",
     "on_falling",
     "partition",

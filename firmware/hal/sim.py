@@ -1,6 +1,7 @@
 """The port for the simulated board: MicroPython on Unix with the shims on its path."""
 
 import os
+import sys
 import time
 
 import esp32
@@ -9,6 +10,13 @@ import machine
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
+
+
+def bluetooth() -> "Any":
+    """MicroPython's module of that name: low-level Bluetooth."""
+    __import__("bluetooth")  # only now: an app without it has no memory to spare
+    return sys.modules["bluetooth"]
 
 
 def i2c(bus: int, scl: int, sda: int, freq_hz: int) -> "machine.I2C":

@@ -1,8 +1,9 @@
 """Simulated Bluetooth: health devices on virtual radios, and the gateway's dongle as HCI on a TCP port.
 
-python -m hardware.sim.ble --hci-port 9999 [--cuff ADDRESS] [--oximeter ADDRESS] [--period S]
+python -m hardware.sim.ble --hci-port 9999 [--boards-port 9998] [--cuff ADDRESS] [--oximeter ADDRESS] [--period S]
 
-The gateway opens it as the adapter "hci:tcp-client:127.0.0.1:9999".
+The gateway opens it as the adapter "hci:tcp-client:127.0.0.1:9999"; simulated boards have their radio at
+KERB_RADIO=127.0.0.1:9998.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from bumble.transport.common import PacketParser
 from hardware.catalogue import catalogue
 from hardware.sim.ble_devices import Cuff, Oximeter
 from hardware.sim.ble_peripherals import Peripheral, Setting
+from hardware.sim.ble_stack import open_boards
 
 log = logging.getLogger(__name__)
 
@@ -182,32 +184,38 @@ async def open_dongle(link: LocalLink, port: int) -> asyncio.Server:
     return await asyncio.get_running_loop().create_server(lambda: HciHost(dongle), "127.0.0.1", port)
 
 
-async def simulate(port: int, devices: dict[str, Demo]) -> None:
-    """Run the dongle and the devices until cancelled; prints a line when ready."""
+async def simulate(port: int, boards_port: int, devices: dict[str, Demo]) -> None:
+    """Run the dongle, the boards' radios and the devices until cancelled; prints a line when ready."""
     link = LocalLink()  # type: ignore[no-untyped-call]
-    async with await open_dongle(link, port) as server, asyncio.TaskGroup() as group:
+    async with (
+        await open_dongle(link, port) as server,
+        await open_boards(link, boards_port) as boards,
+        asyncio.TaskGroup() as group,
+    ):
         for name, demo in devices.items():
             setting = Setting(link, demo.address, demo.period_s)
             group.create_task(demo.kind(catalogue()[name], setting).run(), name=name)
-        bound = server.sockets[0].getsockname()[1]
+        bound, for_boards = (each.sockets[0].getsockname()[1] for each in (server, boards))
         places = ", ".join(f"{name} {demo.address}" for name, demo in devices.items())
-        print(f"ready: HCI on 127.0.0.1:{bound}; {places}", flush=True)
+        print(f"ready: HCI on 127.0.0.1:{bound}; boards on 127.0.0.1:{for_boards}; {places}", flush=True)
 
 
-def parse(arguments: Sequence[str]) -> tuple[int, dict[str, Demo]]:
-    """The port, and the devices as the command line wants them."""
+def parse(arguments: Sequence[str]) -> tuple[int, int, dict[str, Demo]]:
+    """The two ports, and the devices as the command line wants them."""
     cuff, oximeter = DEMO["and-ua-651ble"], DEMO["nonin-3230"]
     parser = argparse.ArgumentParser(prog="python -m hardware.sim.ble", description="simulated Bluetooth devices")
     add = parser.add_argument
     add("--hci-port", type=int, required=True, metavar="PORT", help="where the gateway's dongle listens; 0: any")
+    add("--boards-port", type=int, default=0, metavar="PORT", help="where simulated boards have their radio; 0: any")
     add("--cuff", type=_address, default=cuff.address, metavar="ADDRESS", help="default: %(default)s")
     add("--oximeter", type=_address, default=oximeter.address, metavar="ADDRESS", help="default: %(default)s")
     add("--period", type=float, default=cuff.period_s, metavar="S", help="seconds between the cuff's measurements")
     options = parser.parse_args(arguments)
-    return options.hci_port, {
+    devices = {
         "and-ua-651ble": cuff._replace(address=options.cuff, period_s=options.period),
         "nonin-3230": oximeter._replace(address=options.oximeter),
     }
+    return options.hci_port, options.boards_port, devices
 
 
 def _address(text: str) -> str:
@@ -220,19 +228,19 @@ def _address(text: str) -> str:
     return str(address)
 
 
-async def _until_stopped(port: int, devices: dict[str, Demo]) -> None:
+async def _until_stopped(port: int, boards_port: int, devices: dict[str, Demo]) -> None:
     task = asyncio.current_task()
     assert task
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    await simulate(port, devices)
+    await simulate(port, boards_port, devices)
 
 
 def main() -> int:
     """The exit code: 0 when stopped by a signal, 2 when the port cannot be had."""
-    port, devices = parse(sys.argv[1:])
+    port, boards_port, devices = parse(sys.argv[1:])
     try:
-        asyncio.run(_until_stopped(port, devices))
+        asyncio.run(_until_stopped(port, boards_port, devices))
     except asyncio.CancelledError:
         return 0
     except OSError as error:
