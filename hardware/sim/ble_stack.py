@@ -10,7 +10,7 @@ import asyncio
 import errno
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -80,7 +80,7 @@ class BoardRadio:
         self._settings |= {"mitm": False, "le_secure": False, "io": _NO_INPUT_NO_OUTPUT, "rxbuf": 256, "addr_mode": 1}
         self._attributes = Attributes()
         self._connections: dict[int, Connection] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._advertised = (b"", b"")
 
     async def run(self) -> None:
@@ -150,6 +150,10 @@ class BoardRadio:
         self._send([EVENT, number, list(data)])
 
     async def _ask(self, number: int, *data: Any) -> Any:
+        """The board's answer. It comes, and must be taken, also when nobody waits for it any more."""
+        return await asyncio.shield(self._spawn(self._answered(number, *data)))
+
+    async def _answered(self, number: int, *data: Any) -> Any:
         async with self._asking:
             self._send([ASK, number, list(data)])
             return await self._answers.get()
@@ -314,6 +318,8 @@ class BoardRadio:
         keys = await self._keys(connection)
         if keys and self._keeps_subscriptions:
             await self._restore_subscriptions(connection)
+        if self._connections.get(connection.handle) is not connection:
+            return
         authenticated = keys is not None and keys.ltk is not None and keys.ltk.authenticated
         self._tell(
             ENCRYPTION_UPDATE, connection.handle, connection.is_encrypted, authenticated, keys is not None, _KEY_BYTES
@@ -372,10 +378,11 @@ class BoardRadio:
             delegate=delegate,
         )
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def peer_key(address: hci.Address) -> bytes:
