@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StringConstraints
 
 from hub.problems import Problem, ProblemError
 from hub.store.querying import MAX_ROWS, Point, Querying, StreamNow
@@ -14,7 +14,10 @@ from protocols.reading import quality_name
 _HOUR_MS = 3_600_000
 _LAST_MS = (1 << 53) - 1
 
-Id = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+_MOST_THINGS = 1000  # in one request
+_ID = r"^[A-Za-z0-9_-]{1,64}$"
+Id = Annotated[str, Path(pattern=_ID)]
+_ThingId = Annotated[str, StringConstraints(pattern=_ID)]
 Time = Annotated[int | None, Query(ge=0, le=_LAST_MS)]
 
 
@@ -184,11 +187,11 @@ def make_router(store: Querying) -> APIRouter:
         return ThingWithStreams(**vars(found), streams=[_stream(stream) for stream in store.streams(thing)])
 
     @router.get("/latest", tags=["readings"])
-    def latest(thing: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = None) -> list[Stream]:
-        """The newest value of every stream, of all things or of one."""
-        if thing is not None and all(one.id != thing for one in store.things()):
-            raise ProblemError(404, "There is no such thing", "thing", f"{thing} is not known")
-        return [_stream(stream) for stream in store.streams(thing)]
+    def latest(thing: Annotated[list[_ThingId] | None, Query(max_length=_MOST_THINGS)] = None) -> list[Stream]:
+        """The newest value of every stream, of all things or of those that are given."""
+        if thing and (unknown := set(thing).difference(one.id for one in store.things())):
+            raise ProblemError(404, "There is no such thing", "thing", f"{', '.join(sorted(unknown))}: not known")
+        return [_stream(stream) for stream in store.streams(*(thing or ()))]
 
     @router.get("/things/{thing}/streams/{metric}/history", tags=["readings"])
     def history(

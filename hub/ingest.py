@@ -27,8 +27,9 @@ from runtime.tls import client_tls
 
 logger = logging.getLogger(__name__)
 
-_QUEUE = 1024  # messages; when it is full the MQTT client's own queue grows, and drops the newest: they are sent again
-_BATCH = 1024  # messages a transaction: so many only if they come faster than they are stored
+_QUEUE = 16_384  # messages; when full the MQTT client's own queue grows, and drops the newest: they are sent again
+_QUEUE_BYTES = 32_000_000
+_BATCH = 8192  # messages a transaction: the more come, the more share the pages that each transaction writes
 _BATCH_BYTES = 16_000_000
 _CURSORS = 1000  # at a time
 _IDLE_S = 1.0
@@ -45,6 +46,27 @@ _DEEDS_S = 0.5  # how often it is looked whether anybody has done something abou
 _BIRTHS_AGAIN_S = 2.0
 
 
+class Inbox(asyncio.Queue[Message]):
+    """Messages that wait to be stored: so many at most, and so many bytes, but for the last one."""
+
+    def _init(self, maxsize: int) -> None:
+        super()._init(maxsize)
+        self._bytes = 0
+
+    def _put(self, item: Message) -> None:
+        self._bytes += len(item.payload)
+        super()._put(item)
+
+    def _get(self) -> Message:
+        item: Message = super()._get()
+        self._bytes -= len(item.payload)
+        return item
+
+    def full(self) -> bool:
+        """Whether who puts one in has to wait."""
+        return super().full() or self._bytes >= _QUEUE_BYTES
+
+
 class Ingest:
     """One ingest: it owns the store's writer and outlives its MQTT sessions."""
 
@@ -56,7 +78,7 @@ class Ingest:
         self._rules_from = self._deeds_from = 0.0
         self._intake = Intake(writer, secrets.token_hex(4))
         self._broker = broker
-        self._queue: asyncio.Queue[Message] = asyncio.Queue(_QUEUE)
+        self._queue = Inbox(_QUEUE)
         self.metrics = metrics
         self.metrics.queued.set_function(self._queue.qsize)
         self._session: Session | None = None

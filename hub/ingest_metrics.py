@@ -32,7 +32,7 @@ class IngestMetrics:
         self.queued = Gauge("kerb_ingest_queue_messages", "Messages that wait to be stored", registry=registry)
         limit = Gauge("kerb_ingest_queue_limit_messages", "Messages that may wait", registry=registry)
         limit.set(queue_limit)
-        sizes = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+        sizes = (1, 4, 16, 64, 256, 1024, 2048, 4096, 8192)
         self.batch = Histogram("kerb_ingest_batch_messages", "Messages a transaction", buckets=sizes, registry=registry)
         self.transaction = Histogram(
             "kerb_ingest_transaction_seconds", "From a batch's begin to its commit", buckets=DISK_S, registry=registry

@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 FILE = "readings.db"
 _PAGE_BYTES = 8192  # a block of a few kilobytes fits in, and a hot row dirties little else
 _CACHE_KB = 65_536
+_LOG_PAGES = 8192  # 64 MB: what many transactions touch is copied out of the log once, not with each of them
 
 migrations = Migrations("hub")
 
@@ -46,10 +47,11 @@ CREATE TABLE alias (
 ) WITHOUT ROWID;
 
 -- What has come lately: plain records of 64 neighbouring streams a row (see hot.py). id: when it came, in microseconds,
--- or one more than the row before: it keeps the order of arrival, and is no identity (that is the pack's).
+-- or one more than the row before: it keeps the order of arrival, and is no identity (that is the pack's). In the file
+-- the rows lie in that order, with the shelves in an index: so a transaction fills pages, and touches few others.
 CREATE TABLE hot (
     shelf INTEGER NOT NULL, id INTEGER NOT NULL, data BLOB NOT NULL, texts TEXT, PRIMARY KEY (shelf, id)
-) WITHOUT ROWID;
+);
 
 -- What is sealed: some of a stream's readings of one UTC day, in order of time (see block.py). Blocks of a day may
 -- overlap; of equal times the one with the lower id came first. kept: the day has expired, but these are texts.
@@ -163,8 +165,9 @@ CREATE TABLE alarm_origin (origin TEXT PRIMARY KEY, instance TEXT NOT NULL) WITH
 -- What became of messages: births, packs by verdict, refused ones.
 CREATE TABLE counter (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
 
+-- In the order of latencies, of which a transaction brings few, but of many things.
 CREATE TABLE lag (
-    thing TEXT NOT NULL, bucket INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (thing, bucket)
+    thing TEXT NOT NULL, bucket INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (bucket, thing)
 ) WITHOUT ROWID;
 """
 
@@ -235,5 +238,6 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = FAST")  # what has become free is not written once more
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
     return connection

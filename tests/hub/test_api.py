@@ -59,6 +59,8 @@ def test_latest_of_all_and_of_one(http: httpx.Client) -> None:
     assert len(http.get("/api/v1/latest").json()) == len(aliases())
     one = http.get("/api/v1/latest", params={"thing": "meter-1"}).json()
     assert {stream["thing"] for stream in one} == {"meter-1"}
+    both = http.get("/api/v1/latest", params={"thing": ["meter-1", "wearable-1"]}).json()
+    assert {stream["thing"] for stream in both} == {"meter-1", "wearable-1"}
     voltage = next(stream["latest"] for stream in one if stream["metric"] == "voltage")
     assert (voltage["value"], voltage["text"], voltage["quality_name"]) == (None, "", "bad: timeout")
 
@@ -107,6 +109,8 @@ def test_custody_balances(http: httpx.Client) -> None:
         ("/api/v1/things/nobody", 404, "thing"),
         ("/api/v1/things/a%20b", 422, "thing"),
         ("/api/v1/latest?thing=nobody", 404, "thing"),
+        ("/api/v1/latest?thing=meter-1&thing=nobody", 404, "thing"),
+        ("/api/v1/latest?thing=a%20b", 422, "thing.0"),
         (PULSE.replace("heart_rate", "wings"), 404, "metric"),
         (PULSE + "?from=abc", 422, "from"),
         (PULSE + "?from=-1", 422, "from"),
