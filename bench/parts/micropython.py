@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from hardware.sim.wearable import micropython
+from hardware.sim.device import micropython
 
 _ROOT = Path(__file__).parent.parent.parent
 _HEAP = "128M"

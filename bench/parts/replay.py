@@ -16,8 +16,8 @@ from bench.parts import rig
 from edge.outbox_file import OutboxFile
 from firmware.core.clock import Epochs
 from firmware.core.journal import Journal
-from hardware.sim import wearable
 from hardware.sim.chips.norflash import SECTOR_BYTES, FileFlash, NorFlash
+from hardware.sim.device import prepare
 from protocols import pack, senml
 from protocols.deflated import inflate
 from protocols.reading import reading
@@ -69,9 +69,10 @@ def measure(hours: float) -> dict[str, Any]:
         gateway = rig.start(stack, "edge", "run", str(folder / "gateway.toml"), output=None)
         _wait_for(ports["page"], 0)
         started = time.monotonic()
-        line = ["--id", DEVICE, "--broker", f"127.0.0.1:{ports['broker']}", "--user", DEVICE]
+        line = ["--board", "kerb-wearable", "--id", DEVICE, "--user", DEVICE]
+        line += ["--broker", f"127.0.0.1:{ports['broker']}"]
         line += ["--password-file", str(folder / "wearable-1.password"), "--state", str(folder / "device")]
-        device = rig.start(stack, "hardware.sim.wearable", *line, "--journal-kb", str(_JOURNAL_KB), output=_NOWHERE)
+        device = rig.start(stack, "hardware.sim.device", *line, "--journal-kb", str(_JOURNAL_KB), output=_NOWHERE)
         _wait_for(ports["page"], len(times))
         _wait_released(folder / "device" / "journal.flash")
         replay_s = time.monotonic() - started
@@ -116,7 +117,7 @@ def _wait_released(flash: Path) -> None:
 def _fill(state: Path, port: int, count: int) -> list[int]:
     """A device that has been offline: its state, and the times of what it holds."""
     options: dict[str, Any] = {"device": DEVICE, "host": "127.0.0.1", "port": port, "user": DEVICE}
-    wearable.prepare(state, **options, password="secret", recording=0, journal_kb=_JOURNAL_KB)
+    prepare(state, board="kerb-wearable", **options, password="secret", recording=0, journal_kb=_JOURNAL_KB)
     flash = FileFlash(str(state / "journal.flash"))
     journal = Journal(flash)
     journal.open(Epochs(str(state), _Hal()).next())  # type: ignore[arg-type]  # it needs no more of a port

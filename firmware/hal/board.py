@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 
 _FROM_1970_TO_2000_S = 946684800
 _FIRST_YEAR = 2025  # a clock that shows an earlier one was never set
+_PULLS = {"up": machine.Pin.PULL_UP, "down": machine.Pin.PULL_DOWN, "driven": None}
+_EDGES = {
+    "both": machine.Pin.IRQ_FALLING | machine.Pin.IRQ_RISING,
+    "falling": machine.Pin.IRQ_FALLING,
+    "rising": machine.Pin.IRQ_RISING,
+}
+_RX_BYTES = 512  # half a second of a GPS receiver at 9600 baud; the longest Modbus frame has 256
 
 
 def bluetooth() -> "Any":
@@ -26,10 +33,39 @@ def i2c(bus: int, scl: int, sda: int, freq_hz: int) -> "machine.I2C":
     return machine.I2C(bus, scl=machine.Pin(scl), sda=machine.Pin(sda), freq=freq_hz)
 
 
-def on_falling(pin: int, callback: "Callable[[], None]") -> None:
-    """Call back when the pin, which is pulled up, falls. The callback may only store and signal."""
-    line = machine.Pin(pin, machine.Pin.IN, machine.Pin.PULL_UP)
-    line.irq(lambda _: callback(), machine.Pin.IRQ_FALLING)
+def digital_in(
+    pin: int, *, pull: str, on_edge: "Callable[[], None] | None" = None, edges: str = "both"
+) -> "machine.Pin":
+    """An input; see firmware.hal.Port."""
+    line = machine.Pin(pin, machine.Pin.IN, _PULLS[pull])
+    if on_edge is not None:
+        line.irq(lambda _: on_edge(), _EDGES[edges])
+    return line
+
+
+def digital_out(pin: int, *, level: int = 0) -> "machine.Pin":
+    """An output that begins with this level."""
+    return machine.Pin(pin, machine.Pin.OUT, value=level)
+
+
+def analog_in(pin: int) -> "machine.ADC":
+    """An input whose voltage is measured."""
+    return machine.ADC(machine.Pin(pin))
+
+
+def uart(number: int, *, tx: int, rx: int, baud: int, parity: "int | None" = None, stop: int = 1) -> "machine.UART":
+    """A serial port with 8 data bits."""
+    return machine.UART(
+        number,
+        baudrate=baud,
+        bits=8,
+        parity=parity,
+        stop=stop,
+        tx=machine.Pin(tx),
+        rx=machine.Pin(rx),
+        timeout=0,
+        rxbuf=_RX_BYTES,
+    )
 
 
 def ticks_ms() -> int:

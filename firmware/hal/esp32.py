@@ -3,28 +3,34 @@
 import esp32
 
 from firmware.hal.board import (
+    analog_in,
     bluetooth,
+    digital_in,
+    digital_out,
     i2c,
-    on_falling,
     random_bits,
     restart,
     storage,
     ticks_diff,
     ticks_ms,
+    uart,
     unix_ms,
     watchdog,
 )
 
 __all__ = (
+    "analog_in",
     "bluetooth",
+    "digital_in",
+    "digital_out",
     "i2c",
-    "on_falling",
     "partition",
     "random_bits",
     "restart",
     "storage",
     "ticks_diff",
     "ticks_ms",
+    "uart",
     "unix_ms",
     "watchdog",
 )

@@ -6,28 +6,34 @@ There is no partition table: the file system must have been made on the blocks b
 import rp2
 
 from firmware.hal.board import (
+    analog_in,
     bluetooth,
+    digital_in,
+    digital_out,
     i2c,
-    on_falling,
     random_bits,
     restart,
     storage,
     ticks_diff,
     ticks_ms,
+    uart,
     unix_ms,
     watchdog,
 )
 
 __all__ = (
+    "analog_in",
     "bluetooth",
+    "digital_in",
+    "digital_out",
     "i2c",
-    "on_falling",
     "partition",
     "random_bits",
     "restart",
     "storage",
     "ticks_diff",
     "ticks_ms",
+    "uart",
     "unix_ms",
     "watchdog",
 )

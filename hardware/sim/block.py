@@ -117,18 +117,21 @@ class Block:
         hub = ["hub", "run", "--data", hub_data, "--port", str(self.hub_port), "--mqtt-port", str(ports["hub_mqtt"])]
         period = str(self.cuff_period_s)
         radio = ["--hci-port", str(ports["hci"]), "--cuff", CUFF, "--oximeter", OXIMETER, "--period", period]
-        wearable = ["--id", "wearable-1", "--broker", f"127.0.0.1:{ports['broker']}", "--user", "wearable-1"]
-        wearable += ["--password-file", str(self.directory / "wearable-1.password")]
-        wearable += ["--state", str(self.directory / "wearable-1")]
         self._add("hub", hub)
         self._add("meter-1", ["hardware.sim.meter", "--port", str(ports["meter"])])
         self._add("gps-1", ["hardware.sim.gps", "--link", str(gps)])
         self._add("radio", ["hardware.sim.ble", *radio])
         self._add("gateway", ["edge", "run", str(config)])
-        self._add("wearable-1", ["hardware.sim.wearable", *wearable])
+        self._add_device("wearable-1", "kerb-wearable", ports["broker"])
 
     def _add(self, name: str, module: list[str]) -> None:
         self.children[name] = Child(name, [*_PYTHON, *module])
+
+    def _add_device(self, name: str, board: str, broker: int) -> None:
+        """A device of our own: real firmware on a simulated board."""
+        line = ["--board", board, "--id", name, "--broker", f"127.0.0.1:{broker}", "--user", name]
+        line += ["--password-file", str(self.directory / f"{name}.password"), "--state", str(self.directory / name)]
+        self._add(name, ["hardware.sim.device", *line])
 
     def _secret(self, name: str, text: str) -> None:
         path = self.directory / name

@@ -19,7 +19,7 @@ from bumble.link import LocalLink
 from bumble.pairing import PairingConfig, PairingDelegate
 
 from hardware.sim.ble_stack import address_of, open_boards
-from hardware.sim.wearable import HEAP, ROOT, SHIMS, micropython
+from hardware.sim.device import HEAP, ROOT, SHIMS, micropython
 
 CENTRAL = "F0:F1:F2:F3:F4:01"
 _CENTRAL_S = 5.0

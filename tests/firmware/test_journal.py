@@ -13,7 +13,7 @@ from firmware.core.journal import Journal
 from firmware.core.sectors import Sectors
 from firmware.errors import JournalError
 from hardware.sim.chips.norflash import TEARS, NorFlash, torn
-from hardware.sim.wearable import ROOT, micropython
+from hardware.sim.device import ROOT, micropython
 
 PACK = bytes(range(92))  # 100 bytes with its head
 SECTOR_BYTES = 512  # four such packs, or less if there are gaps

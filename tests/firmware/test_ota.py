@@ -15,7 +15,7 @@ from bench.parts.micropython import run_micropython
 from firmware.boot import slots
 from hardware import images, signing
 from hardware.patch import make_patch
-from hardware.sim.wearable import ROOT, SHIMS, micropython, prepare
+from hardware.sim.device import ROOT, micropython, prepare
 from protocols import image, lms
 from protocols.errors import DecodeError, TruncatedError
 
@@ -170,7 +170,7 @@ def test_slots_without_a_record(tmp_path: Path) -> None:
 
 def test_a_compiled_image_starts_from_its_slot(tmp_path: Path) -> None:
     """The wearable, chosen by boot/, on a trial: as on a board, but for the simulated hardware."""
-    prepare(tmp_path, device="w", host="127.0.0.1", port=1, user="w", password="p", recording=0)
+    prepare(tmp_path, board="kerb-wearable", device="w", host="127.0.0.1", port=1, user="w", password="p", recording=0)
     for path, data in images.files("wearable", "firmware.hal.sim").items():
         target = tmp_path / "b" / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -181,7 +181,8 @@ def test_a_compiled_image_starts_from_its_slot(tmp_path: Path) -> None:
     environment = {"KERB_BOARD": f"{tmp_path}/board.json", "KERB_STATE": str(tmp_path)}
     process = subprocess.Popen(
         [micropython(), "-X", "heapsize=190K", "-c", script],
-        env={**environment, "MICROPYPATH": f"{tmp_path}:{ROOT}:{SHIMS}:.frozen"},
+        env={**environment, "MICROPYPATH": f"{tmp_path}:{tmp_path}/host:.frozen"},
+        cwd=tmp_path,
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from firmware.core import p256
-from hardware.sim.wearable import ROOT, micropython
+from hardware.sim.device import ROOT, micropython
 
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 

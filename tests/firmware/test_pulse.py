@@ -11,7 +11,7 @@ import pytest
 
 from firmware.apps.pulse import PulseMeter
 from hardware.sim import pulses
-from hardware.sim.wearable import ROOT, SHIMS, micropython
+from hardware.sim.device import ROOT, SHIMS, micropython
 from protocols.reading import BAD_INVALID, GOOD, UNCERTAIN
 
 with warnings.catch_warnings():

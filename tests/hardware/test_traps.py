@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from hardware import traps
-from hardware.sim.wearable import micropython
+from hardware.sim.device import micropython
 
 # source that CPython runs, and what is said of it
 TRAPS = [

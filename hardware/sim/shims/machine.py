@@ -25,6 +25,7 @@ class WDT:
     def __init__(self, id: int = 0, timeout: int = 5000):
         self._timeout_ms = timeout
         self.feed()
+        simboard.board().watch()
 
     def feed(self) -> None:
         """Live on for another while."""
@@ -39,24 +40,76 @@ class Pin:
     IRQ_FALLING, IRQ_RISING = simboard.FALLING, simboard.RISING
 
     def __init__(self, id: int, mode: int = IN, pull: "int | None" = None, *, value: "int | None" = None):
-        self._line = simboard.board().line(id)
+        self.line = simboard.board().line(id)
         self._mode = mode
+        if pull is not None:
+            self.line.pull(1 if pull == Pin.PULL_UP else 0)
         if value is not None and mode != Pin.IN:
-            self._line.drive(value)
+            self.value(value)
+        simboard.board().watch()
 
     def value(self, level: "int | None" = None) -> "int | None":
         """The level, or, for an output, set it."""
         if level is None:
-            return self._line.level
+            return self.line.level
         if self._mode != Pin.IN:
-            self._line.drive(1 if level else 0)
+            self.line.drive(None if level and self._mode == Pin.OPEN_DRAIN else 1 if level else 0)
         return None
 
     def irq(self, handler: "Callable[[Pin], None] | None" = None, trigger: int = IRQ_FALLING | IRQ_RISING) -> None:
         """Call `handler` with this pin at the edges given by `trigger`, from now on; None ends that."""
-        self._line.trigger = trigger
-        self._line.callback = None if handler is None else lambda: handler(self)
-        simboard.board().watch()
+        self.line.trigger = trigger
+        self.line.callback = None if handler is None else lambda: handler(self)
+
+
+class ADC:
+    """The converter at a pin."""
+
+    def __init__(self, id: Pin):
+        self._line = id.line
+
+    def read_u16(self) -> int:
+        """The voltage: 65535 is the supply."""
+        return self._line.voltage_u16()
+
+
+class UART:
+    """A serial port. Reading and writing never wait, as with `timeout=0`."""
+
+    def __init__(
+        self,
+        id: int,
+        baudrate: int = 9600,
+        bits: int = 8,
+        parity: "int | None" = None,
+        stop: int = 1,
+        *,
+        tx: Pin,
+        rx: Pin,
+        timeout: int = 0,
+        rxbuf: int = 256,
+    ):
+        self._wire = simboard.board().wire(id)
+        self._character_us = 1000000 * (1 + bits + (parity is not None) + stop) // baudrate
+        self._room = rxbuf
+
+    def any(self) -> int:
+        """How many bytes can be read."""
+        return self._wire.waiting(self._room)
+
+    def read(self, nbytes: int) -> "bytes | None":
+        """At most so many bytes that are there; None if none are."""
+        self._wire.waiting(self._room)
+        return self._wire.take(nbytes) or None
+
+    def write(self, buf: bytes) -> int:
+        """Send; it goes on the line at the port's speed."""
+        self._wire.send(bytes(buf), self._character_us)
+        return len(buf)
+
+    def txdone(self) -> bool:
+        """Whether the last bit has left."""
+        return self._wire.is_quiet()
 
 
 class I2C:

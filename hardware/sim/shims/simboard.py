@@ -4,7 +4,11 @@ What is on the board comes from a JSON file whose path is in the environment var
 it from hardware/boards/*.toml):
 
     {"unique_id": "<hex>", "chips": [{"chip": "max30102", "bus": 0, "scl": 5, "sda": 4, "address": 87, "int_pin": 6,
-     "recording": "<path>"}], "partitions": {"journal": {"path": "<path>", "sector_bytes": 4096}}}
+     "recording": "<path>"}], "partitions": {"journal": {"path": "<path>", "sector_bytes": 4096}},
+     "wired": [{"model": "contact", "pins": {"contact": 14}, "with": {"changes": [[0, 1], [5000, 0]]}}],
+     "terminals": {"1": "<path>"}}
+
+`wired` are the models of what is at plain pins, `terminals` what serial ports are connected to.
 
 With `tick_ms` > 0 time is real and the board lives by an asyncio task; with 0 the test moves it by `advance`.
 """
@@ -13,6 +17,7 @@ import asyncio
 import errno
 import json
 import os
+import select
 import sys
 import time
 
@@ -38,6 +43,7 @@ _CHIPS = {  # models, by the module of hardware/sim/chips; only those of the boa
     "mpu6050": "Mpu6050",
     "scd41": "Scd41",
 }
+_WIRED = {"contact": "Contact"}  # models of what is at plain pins
 
 
 def _model(chip: str) -> "Any":
@@ -46,20 +52,101 @@ def _model(chip: str) -> "Any":
     return getattr(sys.modules[module], _CHIPS[chip])
 
 
-class _Line:
-    """An input pin's level and who wants to know of its edges. Pulled up, so that open-drain outputs can share it."""
+def _wired(model: str) -> "Any":
+    if model not in _WIRED:
+        raise BoardError("there is no model of " + model)
+    module = "hardware.sim.chips." + model
+    __import__(module)
+    return getattr(sys.modules[module], _WIRED[model])
+
+
+class Line:
+    """What is at a pin: whoever drives it, else its pull; and who wants to know of its edges.
+
+    Models and tests `drive` it (None: let go of it) and put functions of the level into `watchers`. Its voltage is that
+    of its level, unless `u16` says otherwise (65535: the supply).
+    """
 
     def __init__(self) -> None:
         self.level = 1
         self.trigger = 0
         self.callback: Callable[[], None] | None = None
+        self.watchers: list[Callable[[int], None]] = []
+        self.u16: int | None = None
+        self._driven: int | None = None
+        self._pull = 1
 
-    def drive(self, level: int) -> None:
+    def drive(self, level: "int | None") -> None:
+        """From now on the level is this one, or that of the pull."""
+        self._driven = level
+        self._settle()
+
+    def pull(self, level: int) -> None:
+        """A resistor holds the line so while nobody drives it."""
+        self._pull = level
+        self._settle()
+
+    def voltage_u16(self) -> int:
+        """What a converter reads."""
+        return self.u16 if self.u16 is not None else 65535 * self.level
+
+    def _settle(self) -> None:
+        level = self._pull if self._driven is None else self._driven
         if level == self.level:
             return
         self.level = level
+        for watcher in self.watchers:
+            watcher(level)
         if self.callback and self.trigger & (RISING if level else FALLING):
             self.callback()
+
+
+class Wire:
+    """What a serial port is connected to: a terminal (`path`), or, without one, a test that looks at both ends.
+
+    `arrived`: what has come and was not read; `sent`: what was sent, in the order of sending.
+    """
+
+    def __init__(self, path: "str | None", now_us: "Callable[[], int]"):
+        self.arrived = bytearray()
+        self.sent = bytearray()
+        self._now_us = now_us
+        self._quiet_us = 0
+        self._file = None
+        if path is not None:
+            self._file = open(path, "r+b", buffering=0)  # noqa: SIM115 - it stays open as long as the board
+            self._poll = select.poll()
+            self._poll.register(self._file, select.POLLIN)
+
+    def waiting(self, room: int) -> int:
+        """How many bytes have arrived and not been read; for more than `room` there was none."""
+        while self._file is not None and self._poll.poll(0):
+            self.arrived += self._file.read(1)
+        self.arrived[room:] = b""
+        return len(self.arrived)
+
+    def take(self, count: int) -> bytes:
+        """The first of what has arrived."""
+        taken = bytes(self.arrived[:count])
+        self.arrived[:count] = b""
+        return taken
+
+    def send(self, data: bytes, character_us: int) -> None:
+        """Put bytes on the line."""
+        self._quiet_us = max(self._now_us(), self._quiet_us) + len(data) * character_us
+        if self._file is None:
+            self.sent += data
+        else:
+            self._file.write(data)
+
+    def is_quiet(self) -> bool:
+        """Whether all that was sent has left."""
+        return self._now_us() >= self._quiet_us
+
+    def close(self) -> None:
+        """Let go of the terminal."""
+        if self._file is not None:
+            self._file.close()
 
 
 class Board:
@@ -68,7 +155,9 @@ class Board:
     def __init__(self, description: "dict[str, Any]", *, tick_ms: int = 5):
         self.unique_id = bytes.fromhex(description["unique_id"])
         self.partitions: dict[str, dict[str, Any]] = description.get("partitions", {})
-        self.lines: dict[int, _Line] = {}
+        self.lines: dict[int, Line] = {}
+        self._wires: dict[int, Wire] = {}
+        self._terminals: dict[str, str] = description.get("terminals", {})
         self._wiring = [(entry["bus"], entry["scl"], entry["sda"]) for entry in description["chips"]]
         self._recordings: list[Recording] = []
         self.chips: dict[tuple[int, int], Any] = {}
@@ -86,6 +175,10 @@ class Board:
                 self.chips[where] = chip()
             if entry.get("int_pin") is not None:
                 self._int_pins[where] = entry["int_pin"]
+        self.wired: list[Any] = []
+        for entry in description.get("wired", []):
+            lines = {name: self.line(pin) for name, pin in entry["pins"].items()}
+            self.wired.append(_wired(entry["model"])(lines, **entry.get("with", {})))
         self._failing: set[tuple[int, int]] = set()
         self._tick_ms = tick_ms
         self._now_us = 0
@@ -93,9 +186,15 @@ class Board:
         self._last_ticks = _ticks_us()
         self._ticker: object = None
 
-    def line(self, pin: int) -> _Line:
+    def line(self, pin: int) -> Line:
         """The line at a pin."""
-        return self.lines.setdefault(pin, _Line())
+        return self.lines.setdefault(pin, Line())
+
+    def wire(self, port: int) -> Wire:
+        """What is connected to a serial port."""
+        if port not in self._wires:
+            self._wires[port] = Wire(self._terminals.get(str(port)), self._now)
+        return self._wires[port]
 
     def check_wiring(self, bus: int, scl: int, sda: int) -> None:
         """Raises ValueError, as a port does for pins that its bus cannot use."""
@@ -107,7 +206,7 @@ class Board:
         self._starved_us = self._now_us + 1000 * timeout_ms
 
     def watch(self) -> None:
-        """Let the board live from now on, if its time is real: somebody waits for an interrupt."""
+        """Let the board live from now on, if its time is real: somebody uses pins or the watchdog."""
         if self._tick_ms and self._ticker is None:
             self._ticker = asyncio.create_task(self._live())
 
@@ -119,6 +218,8 @@ class Board:
         for where, chip in self.chips.items():
             chip.advance(to_us)
             self._drive_interrupt(where)
+        for model in self.wired:
+            model.advance(to_us)
 
     def addresses(self, bus: int) -> "list[int]":
         """Who acknowledges on a bus."""
@@ -146,6 +247,8 @@ class Board:
         """Close the recordings."""
         for recording in self._recordings:
             recording.close()
+        for wire in self._wires.values():
+            wire.close()
 
     def fail(self, bus: int, address: int, *, failing: bool = True) -> None:
         """From now on the chip does not answer, or does again."""
@@ -153,6 +256,10 @@ class Board:
             self._failing.add((bus, address))
         else:
             self._failing.discard((bus, address))
+
+    def _now(self) -> int:
+        self._pass_real_time()
+        return self._now_us
 
     def _pass_real_time(self) -> None:
         if self._tick_ms:

@@ -1,11 +1,14 @@
-"""Runs a simulated wearable: the real firmware in real MicroPython on a simulated board, measuring a real pulse.
+"""Runs a simulated device: the real firmware in real MicroPython on a simulated board.
 
-    python -m hardware.sim.wearable --id wearable-1 --broker 127.0.0.1:1883 --user wearable-1 --password-file FILE
-        --state DIR [--recording 0|1|2]
+    python -m hardware.sim.device --board kerb-wearable --id wearable-1 --broker 127.0.0.1:1883 --user wearable-1
+        --password-file FILE --state DIR [--app APP] [--recording 0|1|2] [--world FILE]
 
 Writes config, board, recording and the compiled image of the app into the state directory, then becomes the MicroPython
 process. The journal and the epoch counter in the state directory stay, so that killing it and starting it again is a
 device's loss of power.
+
+The board's chips are there as models, those whose drivers the app has. What else the device finds is said by a world:
+JSON with `wired` and `terminals` as hardware/sim/shims/simboard.py describes them.
 """
 
 import argparse
@@ -14,8 +17,9 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hardware import boards, images
 from hardware.sim import pulses
@@ -24,59 +28,80 @@ from hardware.sim.chips.norflash import SECTOR_BYTES
 ROOT = Path(__file__).parents[2]
 SHIMS = ROOT / "hardware" / "sim" / "shims"
 HEAP = "190K"
-_APP = "wearable"
 _PORT = "firmware.hal.sim"
+_CONFIGURED = {"i2c", "chips", "pins"}  # what of a board's file its firmware needs to know
 _FEWEST_SECTORS = 8
-_MODELS = ("max30102",)  # the chips that are simulated: those that the app asks
+_MEASURES_PULSE = "max30102"
 
 
 def prepare(
     state: Path,
     *,
+    board: str,
+    app: str | None = None,
     device: str,
     host: str,
     port: int,
     user: str,
     password: str,
-    recording: int,
+    recording: int = 2,
+    world: Mapping[str, Any] | None = None,
     journal_kb: int | None = None,
 ) -> None:
-    """Write what the device finds at start into its state directory."""
-    board = boards.find("kerb-wearable")
+    """Write what the device finds at start into its state directory. `app`: that of the board, unless given."""
+    found = boards.find(board)
+    app = app or found.board.app
+    image = images.files(app, _PORT)
     state.mkdir(parents=True, exist_ok=True)
-    pulse = state / f"pulse{recording}.kppg"
-    if not pulse.exists():
-        pulses.write(recording, pulse)
-    buses = {bus.bus: bus for bus in board.i2c}
-    simulated: dict[str, object] = {
+    simulated = {
         "unique_id": hashlib.sha256(device.encode()).hexdigest()[:12],
-        "chips": [
-            {**chip.model_dump(), **buses[chip.bus].model_dump(include={"scl", "sda"}), "recording": str(pulse)}
-            for chip in board.chips
-            if chip.chip in _MODELS
-        ],
+        "chips": list(_chips(found, image, state, recording)),
+        "partitions": {"journal": _partition(state / "journal.flash", journal_kb or found.storage.journal_kb)},
+        **(world or {}),
     }
-    simulated["partitions"] = {"journal": _partition(state / "journal.flash", journal_kb or board.storage.journal_kb)}
     (state / "board.json").write_text(json.dumps(simulated))
     config = {
         "device": device,
-        "app": _APP,
+        "app": app,
         "broker": {"host": host, "port": port, "user": user, "password": password},
-        "board": {
-            "i2c": [bus.model_dump() for bus in board.i2c],
-            "chips": [chip.model_dump() for chip in board.chips],
-        },
+        "board": found.model_dump(include=_CONFIGURED, exclude_none=True),
     }
     path = state / "config.json"
     path.touch(mode=0o600)
     path.write_text(json.dumps(config))
-    _install(state / "image")
+    _install(state / "image", image)
+    _install(state / "host", _simulated())
 
 
-def _install(folder: Path) -> None:
-    """Put the app's image in place of any before it: compiled, as on a board, whose heap has no room for a compiler."""
+def _chips(board: boards.Board, image: Mapping[str, bytes], state: Path, recording: int) -> Iterator[dict[str, Any]]:
+    """The models of those chips that the app has drivers for: others would only take room on the heap."""
+    buses = {bus.bus: bus for bus in board.i2c}
+    for chip in board.chips:
+        if f"firmware/drivers/{chip.chip}.mpy" in image:
+            entry = {**chip.model_dump(), **buses[chip.bus].model_dump(include={"scl", "sda"})}
+            if chip.chip == _MEASURES_PULSE:
+                pulse = state / f"pulse{recording}.kppg"
+                if not pulse.exists():
+                    pulses.write(recording, pulse)
+                entry["recording"] = str(pulse)
+            yield entry
+
+
+def _simulated() -> dict[str, bytes]:
+    """The simulated hardware, compiled too, since it shares the heap; the shims are also MicroPython's own modules."""
+    found = {}
+    for source in [*SHIMS.glob("*.py"), *(SHIMS.parent / "chips").glob("*.py")]:
+        path = source.relative_to(ROOT)
+        found[str(path.with_suffix(".mpy"))] = images.compiled(path)
+        if source.parent == SHIMS:
+            found[source.with_suffix(".mpy").name] = found[str(path.with_suffix(".mpy"))]
+    return found
+
+
+def _install(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Put the files in place of any before them: compiled, as on a board, whose heap has no room for a compiler."""
     shutil.rmtree(folder, ignore_errors=True)
-    for name, data in images.files(_APP, _PORT).items():
+    for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
 
@@ -89,10 +114,10 @@ def _partition(path: Path, size_kb: int) -> dict[str, object]:
 
 
 def command(state: Path, *, wall_clock: bool = True) -> tuple[list[str], dict[str, str]]:
-    """The command line and environment that run the firmware on this state directory."""
+    """The command line and environment that run the firmware, with this state directory as the current one."""
     environment = {
         **os.environ,
-        "MICROPYPATH": f"{state / 'image'}:{ROOT}:{SHIMS}:.frozen",
+        "MICROPYPATH": f"{state / 'image'}:{state / 'host'}:.frozen",
         "KERB_BOARD": str(state / "board.json"),
         "KERB_STATE": str(state),
     }
@@ -112,7 +137,9 @@ def micropython() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prepare, then become the device."""
-    parser = argparse.ArgumentParser(prog="hardware.sim.wearable", description="A simulated wearable.")
+    parser = argparse.ArgumentParser(prog="hardware.sim.device", description="A simulated device.")
+    parser.add_argument("--board", required=True, help="a file of hardware/boards, by its name")
+    parser.add_argument("--app", help="the firmware's app (the board file says which)")
     parser.add_argument("--id", required=True)
     parser.add_argument("--broker", required=True, metavar="HOST:PORT")
     parser.add_argument("--user", required=True)
@@ -121,6 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--recording", type=int, choices=range(pulses.RECORDINGS), default=2)
     parser.add_argument("--no-wall-clock", action="store_true", help="the device never learns what time it is")
     parser.add_argument("--journal-kb", type=int, help="how much it may journal (the board file says how much)")
+    parser.add_argument("--world", type=Path, help="what the device finds besides its chips, as JSON")
     options = parser.parse_args(arguments)
     host, _, port = options.broker.rpartition(":")
     if not host or not port.isdigit():
@@ -128,16 +156,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     state = options.state.resolve()
     prepare(
         state,
+        board=options.board,
+        app=options.app,
         device=options.id,
         host=host,
         port=int(port),
         user=options.user,
         password=options.password_file.read_text().strip(),
         recording=options.recording,
+        world=json.loads(options.world.read_text()) if options.world else None,
         journal_kb=options.journal_kb,
     )
     line, environment = command(state, wall_clock=not options.no_wall_clock)
     sys.stdout.flush()
+    os.chdir(state)
     os.execve(line[0], line, environment)
 
 

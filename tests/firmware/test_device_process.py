@@ -1,4 +1,4 @@
-"""The whole wearable: real MicroPython, real broker; this test plays the gateway, and kills."""
+"""A whole device: real MicroPython, real broker; this test plays the gateway, and kills."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ import pytest
 from firmware.core.journal import Journal
 from firmware.core.mqtt import MqttClient
 from hardware.sim.chips.norflash import NorFlash
-from hardware.sim.wearable import ROOT, command
+from hardware.sim.device import ROOT, command
 from protocols import cursor, senml
 from protocols.custody import STORE, Receiver, incarnation_of
 from protocols.reading import GOOD, to_float
@@ -102,9 +102,10 @@ async def gateway(directory: Path) -> AsyncIterator[tuple[Gateway, int]]:
 async def wearable(directory: Path, port: int, *options: str) -> AsyncIterator[asyncio.subprocess.Process]:
     password = directory / "password"
     password.write_text("secret\n")
-    arguments = ["--id", DEVICE, "--broker", f"127.0.0.1:{port}", "--user", DEVICE, "--password-file", str(password)]
+    arguments = ["--board", "kerb-wearable", "--id", DEVICE, "--user", DEVICE, "--password-file", str(password)]
+    arguments += ["--broker", f"127.0.0.1:{port}"]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "hardware.sim.wearable", *arguments, "--state", str(directory / "state"), *options,
+        sys.executable, "-m", "hardware.sim.device", *arguments, "--state", str(directory / "state"), *options,
         cwd=ROOT, stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
@@ -178,7 +179,7 @@ async def test_after_a_crash_the_birth_certificate_tells_why_once(tmp_path: Path
         (state / "epoch").write_text("no epoch")
         line, environment = command(state)
         done = await asyncio.create_subprocess_exec(
-            *line, env=environment, cwd=ROOT, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+            *line, env=environment, cwd=state, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
         )
         assert await done.wait() == 75  # it restarts
         (state / "epoch").unlink()
