@@ -222,7 +222,7 @@ class _Client(aiomqtt.Client):
             yield self._queue.get_nowait()
 
     def watch(self) -> None:
-        """Look at how the connection ends: asyncio writes of exceptions that nobody has looked at, and it may end late."""
+        """Look at how the connection ends, which may be late: of an error that nobody looks at asyncio complains."""
         self._disconnected.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
     def post(self, topic: str, payload: bytes, *, retain: bool) -> None:
