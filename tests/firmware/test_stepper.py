@@ -122,7 +122,7 @@ async def test_what_falls_is_counted_though_nobody_looks(simulate: Make) -> None
     fallen = []
     for _ in range(4):
         sensor.arm()
-        await motor.move(TURN_STEPS // 28)
+        await motor.move(TURN_STEPS // 28 + 1)
         made.pass_time(0.2)  # a pulse of 1.5 ms within it
         fallen.append(sensor.pulses)
     assert fallen == [1, 0, 1, 0]
