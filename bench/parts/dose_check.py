@@ -11,14 +11,15 @@ import random
 import sys
 
 from bench.parts.dose_world import SEEN, START_S, STUCK, UNSEEN, World
-from firmware.apps import doses, schedule
+from firmware.apps import doses
+from protocols import schedule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 _KINDS = ("double", "wrong time", "missed", "count", "untrue", "unsaved")
-_SMALL = schedule.Plan(1, (schedule.Entry(480, 0x7F), schedule.Entry(600, 0x7F)), 3600, 3600)
+_SMALL = schedule.Plan(1, (schedule.Entry(480, 0x7F), schedule.Entry(600, 0x7F)), 3600, 3600, 1 << 40)
 _MOMENTS = (28790, 28800, 30700, 32400, 36000, 37900, 39600)  # before, at, in and after the windows of that day, in s
 _ENOUGH = 100
 _MOST_STEPS = 14  # of one event, after each of which power may fail
@@ -108,7 +109,7 @@ def _freeze(world: World) -> str:
     return json.dumps(
         [
             [world.now_s, world.compartments, world.tray, sorted(world.taken), sorted(world.drops), world.last_drop_s],
-            [world.door_open, sorted(world.seen_s.items()), world.highest],
+            [world.door, sorted(world.seen_s.items()), sorted(world.until_s.items()), world.highest, world.capacity],
             [[event, sorted(known.items())] for event, known in sorted(world.reports.items())],
             [machine.tray_full, machine.door_open, machine._now_s, machine._time_lost],
             [[name, state[name]] for name in sorted(state)],
@@ -121,13 +122,13 @@ def _thaw(frozen: str) -> World:
     world = World(_SMALL, compartments=2)
     world.now_s, world.compartments, world.tray, taken, drops, world.last_drop_s = physical
     world.taken, world.drops = set(taken), {key: 1 for key in drops}
-    world.door_open, seen, world.highest = around
-    world.seen_s = {key: at for key, at in seen}
+    world.door, seen, until, world.highest, world.capacity = around
+    world.seen_s, world.until_s = {key: at for key, at in seen}, {key: at for key, at in until}
     world.reports = {event: {key: count for key, count in known} for event, known in reports}
-    world.machine = doses.Doses(_SMALL, {name: value for name, value in state})
+    world.app.machine = doses.Doses(_SMALL, {name: value for name, value in state})
     world.machine.tray_full, world.machine.door_open = inside[:2]
     world.machine._now_s, world.machine._time_lost = inside[2:]
-    world.saved = json.dumps(world.machine.state)
+    world.saved = json.dumps(world.machine.state).encode()
     world.complaints = []
     return world
 
@@ -179,6 +180,7 @@ _CHANCES = (  # of an event in a thousand, added up
     (950, lambda world: world.event("refill", world.cartridge + random.randrange(-1, 2))),
     (960, lambda world: world.event("cut")),
     (963, lambda world: world.event("travel", random.randrange(-12, 15) * 60)),
+    (966, lambda world: world.event("replan")),
     (987, _glitch),
     (1000, lambda world: world.event("advance", random.randrange(86400))),
 )

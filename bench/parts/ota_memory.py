@@ -27,7 +27,7 @@ def main(folder: str) -> None:
     whole, _, patch = offers["stages"]
     device.take(whole, folder)
     device.started()
-    device.confirm()
+    device.updates.confirm()
     peak = 0
     apply = image.patched
 

@@ -12,14 +12,14 @@ the last dose than the plan allows.
 Whatever becomes of a dose is reported. A report stays in the state until `reported` says that the journal has it.
 """
 
-from firmware.apps.schedule import instant, local_minute, next_after, travelled
+from protocols.schedule import instant, local_minute, next_after, travelled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from firmware.apps.schedule import Plan
+    from protocols.schedule import Plan
 
     Action = tuple[Any, ...]
 
@@ -33,7 +33,7 @@ QUIET, PROMPT, REMIND, ESCALATE = 0, 1, 2, 3
 DISPENSED, TAKEN, MISSED, REMOVED_LATE = "dispensed", "taken", "missed", "removed late"
 EMPTY, REFILLED, TIME_LOST = "empty", "refilled", "time lost"
 # Reasons of a refusal
-NOT_DUE, TOO_SOON, NO_TIME, NO_DOSES, TRAY_FULL, DOOR_OPEN, HELD, NOT_RECORDED, USED_CARTRIDGE = (
+NOT_DUE, TOO_SOON, NO_TIME, NO_DOSES, TRAY_FULL, DOOR_OPEN, HELD, NOT_RECORDED, USED_CARTRIDGE, PLAN_ENDED = (
     "not due",
     "too soon",
     "no time",
@@ -43,6 +43,7 @@ NOT_DUE, TOO_SOON, NO_TIME, NO_DOSES, TRAY_FULL, DOOR_OPEN, HELD, NOT_RECORDED, 
     "held",
     "not recorded",
     "used cartridge",
+    "plan ended",
 )
 _MOST_REPORTS = 24
 _ROOM = 6  # reports that a dose may still need; without so much room none is begun
@@ -61,6 +62,7 @@ def new_state(plan: "Plan", zone: "Sequence[Sequence[int]]", unix_s: int) -> "di
         "seen": False,  # whether it was seen to lie on the tray
         "left": None,  # the missed dose that still lies on the tray
         "remaining": 0,
+        "capacity": 0,  # how many doses the cartridge held
         "cartridge": 0,
         "moved_s": None,  # when a dose was dispensed last
         "level": QUIET,
@@ -171,7 +173,7 @@ class Doses:
         elif not self._has_room():
             self._actions.append((REFUSE, NOT_RECORDED))
         elif cartridge > state["cartridge"]:
-            state["cartridge"], state["remaining"] = cartridge, doses
+            state["cartridge"], state["remaining"], state["capacity"] = cartridge, doses, doses
             self._report(REFILLED, None)
             if state["phase"] == DUE:
                 self._alert(PROMPT)
@@ -192,9 +194,21 @@ class Doses:
             self._saving = True
         return self._done()
 
-    def change(self, plan: "Plan") -> None:
-        """Follow another plan, checked and kept by the caller; a dose that is under way goes on."""
-        self._plan = plan
+    def change(self, plan: "Plan") -> "list[Action]":
+        """Follow another plan, checked and kept by the caller, from now on: what was due before is the old one's.
+
+        A dose that is under way goes on. While one is in doubt, or another waits behind it, no plan can be changed.
+        """
+        now_s = self._now_s
+        if now_s is None:
+            self._actions.append((REFUSE, NO_TIME))
+        elif self.state["phase"] in (MOVING, UNSURE, JAMMED) or self._has_due(now_s):
+            self._actions.append((REFUSE, HELD))
+        else:
+            self._plan = plan
+            self.state["cursor"] = max(self.state["cursor"], local_minute(self.state["zone"], now_s))
+            self._saving = True
+        return self._done()
 
     def reports(self) -> "list[dict[str, Any]]":
         """What the journal does not have yet, oldest first: number, event, dose (its local minute), last, unix_s.
@@ -215,6 +229,10 @@ class Doses:
     def remaining(self) -> "int | None":
         """How many doses are left, or None while that is not sure."""
         return None if self.state["phase"] in (MOVING, UNSURE) else int(self.state["remaining"])
+
+    def opened(self) -> int:
+        """How many compartments of the cartridge are open, if the dose that is under way has not been dispensed."""
+        return int(self.state["capacity"] - self.state["remaining"])
 
     # --- time ---
 
@@ -245,6 +263,15 @@ class Doses:
         if state["phase"] == DUE and now_s >= state["dose"][1] - self._plan.window_s // _REMIND_PART:
             self._alert(max(state["level"], REMIND))
 
+    def _has_due(self, now_s: int) -> bool:
+        """Whether a dose is due that cannot be begun yet; all others that are due are begun or missed now."""
+        before = None
+        while self.state["cursor"] != before:
+            before = self.state["cursor"]
+            self._pass_time(now_s)
+        occurrence = next_after(self._plan, before)
+        return occurrence is not None and instant(self.state["zone"], occurrence) <= now_s
+
     def _prompt(self) -> None:
         if self.state["remaining"]:
             self._alert(PROMPT)
@@ -266,6 +293,7 @@ class Doses:
         objections = (
             (state["phase"] in (MOVING, UNSURE, JAMMED), HELD),
             (self._now_s is None, NO_TIME),
+            (now_s >= self._plan.until_s, PLAN_ENDED),
             (state["phase"] != DUE or now_s >= state["dose"][1], NOT_DUE),
             (last_s is not None and now_s < last_s + self._plan.least_gap_s, TOO_SOON),
             (self.door_open, DOOR_OPEN),

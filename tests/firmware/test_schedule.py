@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware.apps import schedule
-from firmware.apps.schedule import DAY, EVERY_DAY, Entry, Plan
+from protocols import schedule
+from protocols.schedule import DAY, EVERY_DAY, Entry, Plan
 
 EPOCH = datetime(1970, 1, 1)
 
@@ -69,7 +69,7 @@ entries = st.lists(st.tuples(st.integers(0, DAY - 1), st.integers(1, EVERY_DAY))
 
 @given(entries, st.integers(29_000_000, 31_000_000))
 def test_the_next_occurrence_is_that_of_the_calendar(found: list[tuple[int, int]], after: int) -> None:
-    plan = Plan(1, tuple(Entry(*entry) for entry in sorted(dict(found).items())), 60, 0)
+    plan = Plan(1, tuple(Entry(*entry) for entry in sorted(dict(found).items())), 60, 0, 1 << 40)
     expected = None
     for minute in range(after + 1, after + 1 + 7 * DAY + DAY):
         wall = EPOCH + timedelta(minutes=minute)
@@ -80,7 +80,7 @@ def test_the_next_occurrence_is_that_of_the_calendar(found: list[tuple[int, int]
     assert schedule.next_after(plan, after) == expected
 
 
-GOOD = Plan(1, (Entry(480, EVERY_DAY), Entry(1200, EVERY_DAY)), 3600, 7200)
+GOOD = Plan(1, (Entry(480, EVERY_DAY), Entry(1200, EVERY_DAY)), 3600, 7200, 1 << 40)
 
 
 @pytest.mark.parametrize(

@@ -23,16 +23,18 @@ if TYPE_CHECKING:
         """Entries in the order of their minutes, each minute once.
 
         window_s: how long after it is due a dose may be dispensed. least_gap_s: at least so long between two doses.
+        until_s: the Unix time from which on nothing may be dispensed by it.
         """
 
         version: int
         entries: "tuple[Entry, ...]"
         window_s: int
         least_gap_s: int
+        until_s: int
 
 else:
     Entry = namedtuple("Entry", ("minute", "weekdays"))
-    Plan = namedtuple("Plan", ("version", "entries", "window_s", "least_gap_s"))
+    Plan = namedtuple("Plan", ("version", "entries", "window_s", "least_gap_s", "until_s"))
 
 DAY = 1440
 EVERY_DAY = 0x7F

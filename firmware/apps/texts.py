@@ -1,0 +1,50 @@
+"""What the dispenser says on its display, in en and in zh. A line holds 16 narrow or 8 wide characters."""
+
+TEXTS = {
+    # headings
+    "due": ("Medicine", "该服药了"),
+    "moving": ("Please wait", "正在配药"),
+    "tray": ("Take from tray", "请从托盘取药"),
+    "unsure": ("Did a dose fall?", "药掉下来了吗？"),
+    "jammed": ("Wheel is stuck", "药轮卡住了"),
+    "empty": ("No doses left", "药已用完"),
+    "missed": ("Missed", "漏服"),
+    "left": ("Old dose on tray", "托盘有旧药"),
+    "warning": ("Warning", "注意"),
+    "no time": ("Clock is not set", "时钟未设置"),
+    "no plan": ("No plan yet", "还没有用药计划"),
+    "plan ended": ("Plan has ended", "用药计划已到期"),
+    # what to do
+    "press": ("Press button", "请按按钮取药"),
+    "yes": ("Yes: press", "是：按一下"),
+    "no": ("No: hold 5 s", "否：按住5秒"),
+    "look": ("Look at wheel", "请查看药轮"),
+    "opened": ("Dose came out?", "药出来了吗？"),
+    "refill": ("Insert cartridge", "请装入新药盒"),
+    "remove": ("Remove it", "请取走"),
+    "do not take": ("Do not take it", "不要服用"),
+    "call": ("Call for help", "请联系照护人"),
+    "pharmacy": ("Call pharmacy", "请联系药房"),
+    # facts
+    "next": ("Next {}", "下次 {}"),
+    "remaining": ("{} doses left", "剩余 {} 份"),
+    "count unknown": ("Count unsure", "剩余数量不确定"),
+    # refusals
+    "not due": ("Not due yet", "还没到时间"),
+    "too soon": ("Too soon", "离上次太近"),
+    "no doses": ("No doses left", "药已用完"),
+    "tray full": ("Empty tray first", "请先清空托盘"),
+    "door open": ("Close the door", "请关好门"),
+    "held": ("Answer first", "请先回答问题"),
+    "not recorded": ("Memory is full", "记录已满"),
+    "used cartridge": ("Used cartridge", "药盒已用过"),
+    "not in place": ("Wheel not at 0", "药轮不在起点"),
+    # days
+    "day 0": ("Mon", "周一"),
+    "day 1": ("Tue", "周二"),
+    "day 2": ("Wed", "周三"),
+    "day 3": ("Thu", "周四"),
+    "day 4": ("Fri", "周五"),
+    "day 5": ("Sat", "周六"),
+    "day 6": ("Sun", "周日"),
+}
