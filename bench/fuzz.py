@@ -21,7 +21,22 @@ from typing import Any
 from edge.links.nmea_lines import NmeaLines
 from edge.links.serial_talk import talk_of
 from hardware.catalogue import DeviceModel, catalogue
-from protocols import alarm, bthome, cbor, command, cursor, gatt, nmea, pack, refusal, senml, status, tally, topics
+from protocols import (
+    alarm,
+    bthome,
+    cbor,
+    command,
+    cursor,
+    gatt,
+    nmea,
+    pack,
+    refusal,
+    senml,
+    status,
+    tally,
+    topics,
+    update,
+)
 from protocols.errors import ProtocolError
 from protocols.frames import FrameReader, with_check
 from protocols.gatt import racp
@@ -166,6 +181,9 @@ def _messages(data: bytes) -> None:
         refusal.decode,
         status.decode,
         tally.decode,
+        update.decode_offer,
+        update.decode_step,
+        update.decode_part,
     ):
         _tried(partial(decode, data))
     _tried(lambda: topics.parse(data.decode("utf-8", "replace")))

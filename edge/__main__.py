@@ -14,8 +14,9 @@ from edge.command_socket import SOCKET, send
 from edge.config import Config, load_config
 from edge.device_authority import DeviceAuthority
 from edge.enrol import enrol
-from edge.errors import AdmissionError, EdgeError
+from edge.errors import AdmissionError, EdgeError, UpdateError
 from edge.scan.arguments import add_arguments as add_scan_arguments
+from edge.update_images import Images
 from runtime.command_line import RequestError, add_arguments, print_result, request_of
 from runtime.process import port_in_use
 from runtime.toml import TomlFileError
@@ -57,6 +58,8 @@ def _with_config(config: Config, options: argparse.Namespace) -> int:
         return 0
     if options.command in ("admit", "revoke"):
         return _admit_or_revoke(config, options)
+    if options.command == "update":
+        return _update(config, options)
     if options.command == "command":
         request = request_of(options)
         socket = config.path(config.gateway.data) / SOCKET
@@ -77,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         ("command", "have the running gateway carry out a command"),
         ("admit", "sign a device's public key: prints its certificate and our CA's as JSON, DER in hex"),
         ("revoke", "let a device in no longer"),
+        ("update", "offer devices a firmware image; the running gateway follows within seconds"),
     ):
         sub = commands.add_parser(command, help=text)
         sub.add_argument("config", type=Path)
@@ -84,6 +88,11 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("device", help="the device's id, as thing of a link of kind mqtt")
         if command == "admit":
             sub.add_argument("key", type=_hex, help="its public key: 65 bytes in hex, as the device tells it")
+        if command == "update":
+            sub.add_argument("target", help="a thing, or a model for all of its things that have none of their own")
+            image = sub.add_mutually_exclusive_group(required=True)
+            image.add_argument("image", nargs="?", type=Path, help="what `kerb firmware build --key` has made")
+            image.add_argument("--withdraw", action="store_true", help="offer it no longer")
         if command == "command":
             add_arguments(sub)
     add_scan_arguments(commands.add_parser("scan", help="look what is there, and print config blocks for it"))
@@ -116,6 +125,20 @@ def _admit_or_revoke(config: Config, options: argparse.Namespace) -> int:
         )
     admission = authority.admit(options.device, options.key)
     print(json.dumps({"certificate": admission.certificate.hex(), "ca": admission.ca.hex()}))
+    return 0
+
+
+def _update(config: Config, options: argparse.Namespace) -> int:
+    """Raises UpdateError."""
+    devices = [device for link, device in config.devices() if link.kind == "mqtt"]
+    if not any(options.target in (device.thing, device.model) for device in devices):
+        raise UpdateError(f"{options.config} has no device {options.target} of kind mqtt, and none of such a model")
+    images = Images(config.path(config.gateway.data))
+    if options.withdraw:
+        images.withdraw(options.target)
+        return 0
+    manifest = images.give(options.target, options.image)
+    print(f"{options.target}: {manifest.app} {manifest.name}, version {manifest.version} for {manifest.board}")
     return 0
 
 

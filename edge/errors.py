@@ -26,6 +26,10 @@ class DeviceError(LinkError):
         self.device = device
 
 
+class UpdateError(EdgeError):
+    """A firmware image that cannot be offered to devices: the message says why."""
+
+
 class EnrolError(EdgeError):
     """The gateway cannot be enrolled as asked."""
 

@@ -22,6 +22,8 @@ from edge.page import Page
 from edge.pipeline import Pipeline
 from edge.supervisor import Supervisor
 from edge.timekeeping import Timekeeper
+from edge.update_images import Images
+from edge.updates import Updates
 from edge.uplink.base import Uplink
 from edge.uplink.hub import HubUplink
 from edge.uplink.mqtt import MqttUplink
@@ -47,6 +49,7 @@ class Gateway:
         self.pipeline = Pipeline(self.outbox, models, clock=self.clock)
         self.alarms = self._make_alarms()
         self.pipeline.listen(self.alarms, records=self.alarms.records)
+        self._updates: list[Updates] = []
         links: dict[str, Actor] = {THING: self.alarms}
         parts: dict[str, Callable[[], Coroutine[object, object, None]]] = {}
         for declared in config.links:
@@ -67,6 +70,7 @@ class Gateway:
             backlog=self.backlog,
             commands=self.commands,
             alarms=self.alarms,
+            updates=self._updates,
             uplink=self.uplink.state,
             supervisor=self.supervisor,
         )
@@ -134,13 +138,16 @@ class Gateway:
 
     def _make_link(self, declared: AnyLink) -> Link:
         """The link, by the module of its kind: what the config does not need is never imported."""
+        data = self.config.path(self.config.gateway.data)
         surroundings = Surroundings(
             intake=self.pipeline,
             clock=self.clock,
-            data=self.config.path(self.config.gateway.data),
+            data=data,
             secret=lambda path: _secret(self.config.path(path)),
             cursors=self._file.cursors,
             on_committed=self.outbox.on_committed,
+            images=Images(data),
+            show_updates=self._updates.append,
         )
         made: Link = importlib.import_module(f"edge.links.{declared.kind}").make_link(declared, surroundings)
         return made

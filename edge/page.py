@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from html import escape
 from typing import Any
@@ -20,6 +20,7 @@ from edge.metrics import exposition
 from edge.outbox import Outbox
 from edge.pipeline import Pipeline, ThingState
 from edge.supervisor import Supervisor
+from edge.updates import TAKING, Updates
 from edge.uplink.base import UplinkState
 from hardware.catalogue import Metric
 from protocols.reading import GOOD, STALE, Reading, quality_name, to_text
@@ -30,6 +31,8 @@ _TEXTS = {
         "buffered": "Buffered", "held": "Held for the hub", "oldest": "oldest",
         "full": "The storage cannot be written", "uplink": "Uplink", "online": "online",
         "offline": "offline", "waiting": "waiting", "stale": "stale",
+        "firmware": "Firmware", "offered": "is offered", "taking": "is being taken", "trial": "on trial",
+        "current": "current", "failed": "failed its trial, the one before runs", "refused": "refused by the device",
         "damages": "The storage was damaged; what could be read of it is used, the rest set aside. Times",
     },
     "zh": {
@@ -37,6 +40,8 @@ _TEXTS = {
         "buffered": "缓存中", "held": "等待送达", "oldest": "最早",
         "full": "存储无法写入", "uplink": "上行链路", "online": "在线",
         "offline": "离线", "waiting": "等待中", "stale": "已过时",
+        "firmware": "固件版本", "offered": "已提供新版本", "taking": "正在接收新版本", "trial": "试运行中",
+        "current": "已是最新", "failed": "试运行失败，已恢复到先前的版本", "refused": "设备拒绝新版本",
         "damages": "存储曾损坏；可读部分已恢复使用，其余已另存。次数",
     },
 }  # fmt: skip
@@ -75,6 +80,7 @@ class Page:
         backlog: Backlog,
         commands: Commands,
         alarms: Alarms,
+        updates: Sequence[Updates],
         uplink: UplinkState,
         supervisor: Supervisor,
     ):
@@ -84,6 +90,7 @@ class Page:
         self._backlog = backlog
         self._commands = commands
         self._alarms = alarms
+        self._updates = updates
         self._uplink = uplink
         self._supervisor = supervisor
 
@@ -126,6 +133,7 @@ class Page:
                 "damages": outbox.damages,
             },
             "alarms": alarm_list.rows(self._alarms.present()),
+            "updates": {thing: row for updates in self._updates for thing, row in updates.states().items()},
             "outputs": {"failures": self._alarms.outputs.failures},
             "commands": {"pending": self._commands.pending(), "limit": MOST_PENDING},
             "parts": {name: vars(state) for name, state in self._supervisor.states.items()},
@@ -192,7 +200,7 @@ def render(status: dict[str, Any], name: dict[str, str], languages: list[str]) -
             f'<b class="{row["state"]}">{say(row["state"])}</b> {escape(row["reason"])}'
             f'<div class="values">{values}</div><div class="counts">'
             + " · ".join(f"{say(key)} {row[key]}" for key in ("read", "suppressed", "buffered"))
-            + "</div></article>"
+            + f"</div>{_update(status['updates'].get(thing), say)}</article>"
         )
     line = status["uplink"]
     state = "online" if line["online"] else "offline"
@@ -204,6 +212,17 @@ def render(status: dict[str, Any], name: dict[str, str], languages: list[str]) -
         f'<p>{say("uplink")}: <b class="{state}">{say(state)}</b> {escape(line["reason"])}{_held(status, say)}</p>'
         f"{_failures(status, say)}{alarm_list.html(status['alarms'], languages)}<main>{''.join(articles)}</main>"
     )
+
+
+def _update(row: dict[str, Any] | None, say: Callable[[str], str]) -> str:
+    """The firmware of a device, and how far it is with another one."""
+    if row is None:
+        return ""
+    told = f"{say('firmware')} {row['version']}"
+    if row["state"]:
+        told += f" · {row['wanted']}: {say(row['state'])}"
+        told += f" {row['percent']} %" if row["state"] == TAKING else ""
+    return f'<div class="counts">{told} {escape(row["reason"])}</div>'
 
 
 def _held(status: dict[str, Any], say: Callable[[str], str]) -> str:

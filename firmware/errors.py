@@ -15,10 +15,10 @@ class ConfigError(FirmwareError):
 
 
 class DriverError(FirmwareError):
-    """A chip does not answer, or is another one: `chip` is its name, `address` its place on the bus."""
+    """A chip does not answer, or is another one: `chip` is its name, `address` its place on a bus, if it is on one."""
 
-    def __init__(self, chip: str, address: int, reason: str):
-        super().__init__(f"{chip} at 0x{address:02x}: {reason}")
+    def __init__(self, chip: str, address: "int | None", reason: str):
+        super().__init__(f"{chip}: {reason}" if address is None else f"{chip} at 0x{address:02x}: {reason}")
         self.chip = chip
         self.address = address
         self.reason = reason

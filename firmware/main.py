@@ -14,6 +14,7 @@ _APPS = {"wearable": "firmware.apps.wearable"}
 
 def main() -> None:
     """Load the config and run; after a failure that nothing else has caught, start anew."""
+    gc.threshold(_COLLECT_BYTES)  # type: ignore[attr-defined]  # MicroPython's
     port = hal.port()
     settings = config.load(port.storage())
     if settings.app not in _APPS:
@@ -21,7 +22,6 @@ def main() -> None:
     name = _APPS[settings.app]
     __import__(name)
     gc.collect()
-    gc.threshold(_COLLECT_BYTES)  # type: ignore[attr-defined]  # MicroPython's
     print("kerb", VERSION, settings.app, settings.device)
     try:
         sys.modules[name].run(settings, port)

@@ -17,7 +17,6 @@ from protocols.errors import DecodeError
 from protocols.image import Manifest, decode_manifest, encode_manifest
 
 _SLOT = "a"
-_BOOT = ("main.py", "slots.py")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     build.add_argument("--name", help="the version as people call it (default: the number)")
     build.add_argument("--out", type=Path, required=True, help="the folder for the result; it must not be there yet")
     build.add_argument("--key", type=Path, help="sign it with this key")
+    build.add_argument("--simulated", action="store_true", help="for the simulated board of hardware/sim")
     build.add_argument("--from", type=Path, dest="base", help="also make the patch from the image in this folder")
     options = parser.parse_args(arguments)
     try:
@@ -55,26 +55,36 @@ def _make_key(file: Path) -> None:
 
 def _build(options: argparse.Namespace) -> None:
     board = find(options.board)
-    files = images.files(options.app, images.port_of(board.board.micro))
+    port = images.SIMULATED if options.simulated else images.port_of(board.board.micro)
+    files = images.files(options.app, port)
     name = options.name or str(options.version)
-    manifest = images.manifest(board.board.model, options.app, options.version, name, files)
+    model = board.board.model + ("-simulated" if options.simulated else "")
+    manifest = images.manifest(model, options.app, options.version, name, files)
+    write_image(options.out, manifest, files, key=options.key, base=options.base)
+    whole = sum(len(data) for data in files.values())
+    print(f"{options.out}: {options.app} {name} for {model}, {len(files)} files, {whole} bytes")
+    for patch in options.out.glob("from-*.patch"):
+        percent = 100 * patch.stat().st_size / (options.out / "image.patch").stat().st_size
+        print(f"{patch.name}: {patch.stat().st_size} bytes, {percent:.1f} % of the whole")
+
+
+def write_image(
+    out: Path, manifest: Manifest, files: dict[str, bytes], *, key: Path | None = None, base: Path | None = None
+) -> None:
+    """Write the folder of an image, which must not be there yet: what a device is offered, and what a board is flashed
+    with. Signed with the private key in the file `key`; also as a patch against the image in the folder `base`."""
     decode_manifest(encode_manifest(manifest))  # what a device would refuse is not built
-    out: Path = options.out
     out.mkdir(parents=True)
     _write_board_files(out / "files", files, manifest)
     (out / "manifest.json").write_bytes(encode_manifest(manifest))
     whole = b"".join(files.values())
     (out / "image.patch").write_bytes(make_patch(b"", whole))
-    print(f"{out}: {options.app} {name} for {board.board.model}, {len(files)} files, {len(whole)} bytes")
-    if options.key:
-        (out / "signature").write_bytes(signing.sign(options.key, encode_manifest(manifest)))
-        (out / "files" / "key.pub").write_bytes(signing.public_key(options.key))
-    if options.base:
-        patch = make_patch(*(_image_in(folder) for folder in (options.base, out)))
-        base = decode_manifest((options.base / "manifest.json").read_bytes()).version
-        (out / f"from-{base}.patch").write_bytes(patch)
-        percent = 100 * len(patch) / (out / "image.patch").stat().st_size
-        print(f"from-{base}.patch: {len(patch)} bytes, {percent:.1f} % of the whole")
+    if key:
+        (out / "signature").write_bytes(signing.sign(key, encode_manifest(manifest)))
+        (out / "files" / "key.pub").write_bytes(signing.public_key(key))
+    if base:
+        version = decode_manifest((base / "manifest.json").read_bytes()).version
+        (out / f"from-{version}.patch").write_bytes(make_patch(_image_in(base), whole))
     _write_list(out)
 
 
@@ -86,8 +96,8 @@ def _write_board_files(folder: Path, files: dict[str, bytes], manifest: Manifest
         target.write_bytes(data)
     (folder / _SLOT / "manifest.json").write_bytes(encode_manifest(manifest))
     (folder / "slots.json").write_text(json.dumps({"good": _SLOT}))
-    for name in _BOOT:
-        (folder / name).write_bytes((images.ROOT / "firmware" / "boot" / name).read_bytes())
+    for path, data in images.boot_files().items():
+        (folder / path).write_bytes(data)
 
 
 def _image_in(folder: Path) -> bytes:

@@ -17,6 +17,8 @@ from protocols.image import Manifest
 ROOT = Path(__file__).parent.parent
 _OURS = ("firmware", "protocols")
 _LAUNCHER = "firmware.main"
+_BOOT = ("main.py", "slots.py")
+SIMULATED = "firmware.hal.sim"  # the port of the simulated board
 _PORTS = {"ESP32": "firmware.hal.esp32", "RP2": "firmware.hal.rp2"}
 
 
@@ -47,6 +49,11 @@ def files(app: str, port: str, root: Path = ROOT) -> dict[str, bytes]:
         raise BuildError(f"there is no app {app}; there are {', '.join(apps(root))}")
     wanted = sorted(_modules(root, _LAUNCHER, f"firmware.apps.{app}", port))
     return {str(path.with_suffix(".mpy")): compiled(path, root) for path in wanted}
+
+
+def boot_files(root: Path = ROOT) -> dict[str, bytes]:
+    """What lies beside the slots, as sources: never updated, they must outlast changes of the .mpy format."""
+    return {name: (root / "firmware" / "boot" / name).read_bytes() for name in _BOOT}
 
 
 def manifest(board: str, app: str, version: int, name: str, image: dict[str, bytes]) -> Manifest:

@@ -17,6 +17,7 @@ from collections import namedtuple
 
 from .errors import DecodeError, TruncatedError
 from .topics import is_id
+from .update import MAX_IMAGE_BYTES, MAX_MANIFEST_BYTES, MAX_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,9 +38,6 @@ else:
     Manifest = namedtuple("Manifest", ("board", "app", "version", "name", "sha256", "files"))
 
 WINDOW_BITS = 11
-MAX_MANIFEST_BYTES = 8192
-MAX_IMAGE_BYTES = 1 << 21
-MAX_VERSION = 1 << 30
 _MAX_FILES = 200
 _MAX_NAME = 64
 _MANIFEST, _PATCH = "manifest", "patch"

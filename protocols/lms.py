@@ -11,6 +11,7 @@ from .errors import SignatureError, TruncatedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
     from typing import NamedTuple
 
     class _Key(NamedTuple):
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
         root: bytes
 
     class _Signature(NamedTuple):
-        """An LMS signature (section 5.4): leaf number, randomizer, the chains' ends, the path to the root."""
+        """An LMS signature (section 5.4): leaf number, randomizer, places of the chains' ends and of the path."""
 
         leaf: int
         randomizer: bytes
-        chains: "list[bytes]"
-        path: "list[bytes]"
+        chains: int
+        path: int
+
+    Read = Callable[[int, int], bytes]  # (place, count) -> bytes of the signature, fewer at its end
 
 else:
     _Key = namedtuple("_Key", ("lms_type", "ots_type", "identifier", "root"))
@@ -46,13 +49,19 @@ _CHAIN_STEP, _CHAIN_VALUE = 22, 23  # where the step and the value lie in such a
 
 def verify(key: bytes, message: bytes, signature: bytes) -> None:
     """Raises SignatureError unless the holder of this HSS public key has signed the message; DecodeError too."""
-    reader = _Reader(key)
+    for _ in steps(key, message, _of(signature), len(signature)):
+        pass
+
+
+def steps(key: bytes, message: bytes, read: "Read", length: int) -> "Iterator[None]":
+    """`verify` for a board: in steps of a few milliseconds, of a signature of so many bytes that is read as needed."""
+    reader = _Reader(_of(key), len(key))
     levels = reader.number()
     public = _read_key(reader)
     reader.end()
     if not 0 < levels <= _MOST_LEVELS:
         raise SignatureError(_SUBJECT, f"a key of {levels} levels")
-    reader = _Reader(signature)
+    reader = _Reader(read, length)
     if reader.number() != levels - 1:
         raise SignatureError(_SUBJECT, "has another number of levels than the key")
     chain = []
@@ -60,37 +69,45 @@ def verify(key: bytes, message: bytes, signature: bytes) -> None:
         signed = _read_signature(reader, public)
         start = reader.at
         below = _read_key(reader)
-        chain.append((public, signature[start : reader.at], signed))
+        chain.append((public, read(start, reader.at - start), signed))
         public = below
     chain.append((public, message, _read_signature(reader, public)))
     reader.end()
     for signer, text, signed in chain:
-        if _root(signer, text, signed) != signer.root:
+        root = yield from _root(signer, text, signed, read)
+        if root != signer.root:
             raise SignatureError(_SUBJECT, "was not made with this key for this message")
+
+
+def _of(data: bytes) -> "Read":
+    return lambda place, count: data[place : place + count]
 
 
 class _Reader:
     """Takes one field after the other from bytes that came from outside."""
 
-    def __init__(self, data: bytes):
-        self._data = data
+    def __init__(self, read: "Read", length: int):
+        self._read = read
+        self._length = length
         self.at = 0
 
     def take(self, count: int) -> bytes:
-        if self.at + count > len(self._data):
-            raise TruncatedError(_SUBJECT, self.at + count, len(self._data))
+        return self._read(self.skip(count), count)
+
+    def skip(self, count: int) -> int:
+        """Where these bytes are."""
+        at = self.at
+        if at + count > self._length:
+            raise TruncatedError(_SUBJECT, at + count, self._length)
         self.at += count
-        return self._data[self.at - count : self.at]
+        return at
 
     def number(self) -> int:
         return int.from_bytes(self.take(4), "big")
 
-    def hashes(self, count: int) -> "list[bytes]":
-        return [self.take(_HASH_BYTES) for _ in range(count)]
-
     def end(self) -> None:
-        if self.at != len(self._data):
-            raise SignatureError(_SUBJECT, f"{len(self._data) - self.at} bytes follow the end")
+        if self.at != self._length:
+            raise SignatureError(_SUBJECT, f"{self._length - self.at} bytes follow the end")
 
 
 def _read_key(reader: _Reader) -> _Key:
@@ -105,25 +122,27 @@ def _read_signature(reader: _Reader, key: _Key) -> _Signature:
     if ots_type != key.ots_type or leaf >= 1 << _HEIGHTS[key.lms_type]:
         raise SignatureError(_SUBJECT, f"leaf {leaf} of type {ots_type} is none of the key's")
     randomizer = reader.take(_HASH_BYTES)
-    chains = reader.hashes(_OTS[key.ots_type][0])
+    chains = reader.skip(_OTS[key.ots_type][0] * _HASH_BYTES)
     lms_type = reader.number()
     if lms_type != key.lms_type:
         raise SignatureError(_SUBJECT, f"of type {lms_type}, not the key's")
-    return _Signature(leaf, randomizer, chains, reader.hashes(_HEIGHTS[key.lms_type]))
+    return _Signature(leaf, randomizer, chains, reader.skip(_HEIGHTS[key.lms_type] * _HASH_BYTES))
 
 
-def _root(key: _Key, message: bytes, signed: _Signature) -> bytes:
+def _root(key: _Key, message: bytes, signed: _Signature, read: "Read") -> "Generator[None, None, bytes]":
     """The root of the tree that this signature would belong to (algorithm 6a)."""
     node = signed.leaf + (1 << _HEIGHTS[key.lms_type])
-    value = _hash(key.identifier, struct.pack(">I", node), _LEAF, _one_time_key(key, message, signed))
-    for beside in signed.path:
+    leaf = yield from _one_time_key(key, message, signed, read)
+    value = _hash(key.identifier, struct.pack(">I", node), _LEAF, leaf)
+    for place in range(_HEIGHTS[key.lms_type]):
+        beside = read(signed.path + place * _HASH_BYTES, _HASH_BYTES)
         left, right = (beside, value) if node & 1 else (value, beside)
         node >>= 1
         value = _hash(key.identifier, struct.pack(">I", node), _INTR, left, right)
     return value
 
 
-def _one_time_key(key: _Key, message: bytes, signed: _Signature) -> bytes:
+def _one_time_key(key: _Key, message: bytes, signed: _Signature, read: "Read") -> "Generator[None, None, bytes]":
     """The LM-OTS public key that this signature would belong to (algorithm 4b)."""
     count, width, shift = _OTS[key.ots_type]
     leaf = struct.pack(">I", signed.leaf)
@@ -133,11 +152,13 @@ def _one_time_key(key: _Key, message: bytes, signed: _Signature) -> bytes:
     digest += struct.pack(">H", checksum << shift)
     whole = hashlib.sha256(key.identifier + leaf + _PBLC)
     for place in range(count):
-        block = bytearray(struct.pack(_CHAIN, key.identifier, signed.leaf, place, 0, signed.chains[place]))
+        end = read(signed.chains + place * _HASH_BYTES, _HASH_BYTES)
+        block = bytearray(struct.pack(_CHAIN, key.identifier, signed.leaf, place, 0, end))
         for step in range(_coefficient(digest, place, width), longest):
             block[_CHAIN_STEP] = step
             block[_CHAIN_VALUE:] = hashlib.sha256(block).digest()
         whole.update(block[_CHAIN_VALUE:])
+        yield
     return whole.digest()
 
 

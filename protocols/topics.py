@@ -34,6 +34,9 @@ _KINDS = (
     "result",
     "refused",
     "tally",
+    "offer",
+    "part",
+    "update",
 ) + _KINDS_WITH_LANE  # MicroPython cannot unpack into a tuple
 
 
@@ -80,6 +83,21 @@ def refused(prefix: str, sender: str) -> str:
 def tally(prefix: str, sender: str) -> str:
     """Where the hub gives back to a gateway what it knows of the epoch before (retained)."""
     return f"{prefix}/{sender}/tally"
+
+
+def offer(prefix: str, sender: str) -> str:
+    """Where a device is offered a firmware update."""
+    return f"{prefix}/{sender}/offer"
+
+
+def part(prefix: str, sender: str) -> str:
+    """Where a device is given the parts of an update that it has asked for."""
+    return f"{prefix}/{sender}/part"
+
+
+def update(prefix: str, sender: str) -> str:
+    """Where a device asks for parts of an update, and says what became of it."""
+    return f"{prefix}/{sender}/update"
 
 
 def parse(topic: str) -> "Topic":

@@ -165,6 +165,7 @@ async def _one_session(
 @contextlib.asynccontextmanager
 async def _connected(broker: Broker, will: Will | None, on_drop: Callable[[], None]) -> AsyncIterator[Session]:
     client = _client(broker, will, on_drop)
+    client.watch()
     try:
         async with asyncio.timeout(_ANSWER_S):
             await client.__aenter__()
@@ -174,6 +175,7 @@ async def _connected(broker: Broker, will: Will | None, on_drop: Callable[[], No
         why = await refusal(broker.tls, broker.host, broker.port) if broker.tls else None
         raise MqttError(why or str(error) or "the broker does not answer") from error
     try:
+        client.watch()
         yield Session(client)
     finally:
         with contextlib.suppress(aiomqtt.MqttError, TimeoutError):  # it is gone already
@@ -218,6 +220,10 @@ class _Client(aiomqtt.Client):
         """What has come already: to wait for each message anew costs more than all else that is done with it."""
         for _ in range(self._queue.qsize()):
             yield self._queue.get_nowait()
+
+    def watch(self) -> None:
+        """Look at how the connection ends, which may be late: of an error that nobody looks at asyncio complains."""
+        self._disconnected.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
     def post(self, topic: str, payload: bytes, *, retain: bool) -> None:
         """Hand a message with QoS 0 to paho without waiting until it has left. Raises aiomqtt.MqttError."""

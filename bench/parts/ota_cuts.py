@@ -14,10 +14,12 @@ import sys
 import vfs
 
 from firmware.boot import slots
+from firmware.core import trial
 from firmware.core.ota import Updates
 from firmware.errors import UpdateError
 from hardware.sim.chips.norflash import NorFlash, torn
 from protocols import image
+from protocols.update import Offer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +35,8 @@ class Device:
     def __init__(self, flash: NorFlash, root: str, offers: "dict[str, Any]"):
         vfs.mount(vfs.VfsLfs2(flash), root)
         self.root = root
-        key = bytes.fromhex(offers["key"])
-        self.updates = Updates(root, key=key, board=offers["board"], app=offers["app"])
+        self._key = bytes.fromhex(offers["key"])
+        self.updates = Updates(root)
 
     def unmount(self) -> None:
         """The flash is let go of."""
@@ -49,19 +51,34 @@ class Device:
                 _make_folder(self.root + "/a/" + "/".join(parts[:depth]))
             _write(self.root + "/a/" + path, bytes.fromhex(data))
         _write(self.root + "/a/" + slots.MANIFEST, app["manifest"].encode())
+        _write(self.root + "/key.pub", self._key)
         slots.save(self.root, {"good": "a"})
 
     def take(self, offer: "dict[str, Any]", folder: str) -> None:
         """An offer, from where the device wants it, to its trial."""
         manifest, signature = offer["manifest"].encode(), bytes.fromhex(offer["signature"])
-        at = self.updates.begin(manifest, signature, base=offer["base"], size=offer["size"])
-        del manifest, signature  # a board needs the room
-        end = offer["size"] - offer.get("missing", 0)
+        head = manifest + signature
+        lengths = (len(manifest), len(signature), offer["size"])
+        self.updates.begin(Offer(offer["id"], offer["version"], offer["base"], *lengths))
+        while self.updates.wanted(_CHUNK):
+            at = self.updates.at
+            self.updates.write(at, head[at : at + self.updates.wanted(_CHUNK)])
+        begin = len(head)
+        del manifest, signature, head  # a board needs the room
+        for _ in self.updates.check():
+            pass
         with open(folder + "/" + offer["patch"], "rb") as file:
-            file.seek(at)
-            while at < end:
-                at = self.updates.write(at, file.read(min(_CHUNK, end - at)))
-        self.updates.finish()
+            file.seek(self.updates.at - begin)
+            end = offer["size"] - offer.get("missing", 0) + begin
+            while self.updates.at < end:
+                length = self.updates.wanted(min(_CHUNK, end - self.updates.at))
+                self.updates.write(self.updates.at, file.read(length))
+        for _ in self.updates.finish():
+            pass
+
+    def confirm(self) -> None:
+        """What runs has passed its test."""
+        trial.confirm(self.root)
 
     def started(self) -> int:
         """The version that starts now, or 0 if it is not whole."""
@@ -111,7 +128,7 @@ class Campaign:
             tries = 1 if stage["confirmed"] else slots.TRIES
             assert [self._device.started() for _ in range(tries)] == [stage["version"]] * tries
             if stage["confirmed"]:
-                self._device.updates.confirm()
+                self._device.confirm()
             self._flash.watcher = None
             assert self._device.started() == (stage["version"] if stage["confirmed"] else stage["running"])
         refused = self._refusals()
@@ -151,7 +168,7 @@ class Campaign:
         try:
             device.take(self._stage, self._folder)
             version = device.started()
-            device.updates.confirm()
+            device.confirm()
             if (version, device.started()) == (self._stage["version"], self._stage["version"]):
                 return
         except UpdateError as error:

@@ -27,7 +27,7 @@ def main(folder: str) -> None:
     whole, _, patch = offers["stages"]
     device.take(whole, folder)
     device.started()
-    device.updates.confirm()
+    device.confirm()
     peak = 0
     apply = image.patched
 

@@ -26,8 +26,6 @@ def make(folder: Path, *, files: int = 8, file_bytes: int = 900, seed: int = 1) 
     manifest = image.encode_manifest(_manifest(1, first))
     table = {
         "key": signing.public_key(made.key).hex(),
-        "board": BOARD,
-        "app": APP,
         "first": {"manifest": manifest.decode(), "files": {path: data.hex() for path, data in first.items()}},
         "stages": stages,
         "refused": made.refused(second),
@@ -72,7 +70,7 @@ class _Maker:
         patch = (self._folder / good["patch"]).read_bytes()
         other = self._signed(_manifest(5, second, board="other-board"), patch, base=0)
         text = self._signed(_manifest(5, second), patch, base=0)["manifest"]
-        forged = dict(good, manifest=text.replace('"version": 5', '"version": 6'))
+        forged = dict(good, id=good["id"] ^ 1, manifest=text.replace('"version": 5', '"version": 6'))
         damaged = bytearray(patch)
         damaged[len(patch) // 2] ^= 4
         lying = _manifest(7, second)._replace(sha256=bytes(32))
@@ -93,5 +91,13 @@ class _Maker:
         name = f"{hashlib.sha256(patch).hexdigest()[:12]}.patch"
         (self._folder / name).write_bytes(patch)
         signature = signing.sign(self.key, text).hex()
-        offer = {"manifest": text.decode(), "signature": signature, "base": base, "size": len(patch), "patch": name}
+        number = int(hashlib.sha256(text + patch).hexdigest()[:8], 16)
+        offer = {
+            "id": number,
+            "manifest": text.decode(),
+            "signature": signature,
+            "base": base,
+            "size": len(patch),
+            "patch": name,
+        }
         return {**offer, "version": manifest.version, **more}

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from edge.update_images import Images
+    from edge.updates import Updates
     from protocols.reading import Value
 
 
@@ -90,7 +92,7 @@ class Surroundings:
 
     data: the folder for what must survive; secret: reads a file that the config names; cursors: per (sender, lane) the
     highest seq taken over of each epoch of devices' own packs; on_committed: have a call made with the origins of each
-    commit of the outbox.
+    commit of the outbox; images: the firmware that devices shall be offered; show_updates: have these shown to people.
     """
 
     intake: Intake
@@ -99,6 +101,8 @@ class Surroundings:
     secret: Callable[[Path], str]
     cursors: Callable[[], Mapping[tuple[str, str], dict[int, int]]]
     on_committed: Callable[[Callable[[Sequence[Origin]], None]], None]
+    images: "Images"
+    show_updates: Callable[["Updates"], None]
 
 
 class Actor(Protocol):

@@ -5,6 +5,7 @@ delete its copy.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -17,11 +18,14 @@ from edge import config
 from edge.errors import ActionFailed, ActionRefused, LinkError
 from edge.links.base import Attached, Clock, Intake, Origin, Surroundings
 from edge.links.entrusted import Entrusted, decode
+from edge.update_images import Images
+from edge.updates import Updates
 from hardware.catalogue import Command
-from protocols import cursor, senml, topics
+from protocols import cursor, senml, topics, update
 from protocols.command import DONE, FAILED, Request, Result, decode_result, encode_request
 from protocols.custody import AHEAD, STORE
 from protocols.errors import DecodeError, ProtocolError
+from protocols.reading import reading
 from runtime.broker import BrokerError, EmbeddedBroker, User
 from runtime.mqtt import Broker, Message, MqttError, Session, keep_session
 
@@ -32,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 _SELF = "gateway"
 _RESULT_MS = 5000  # within which a device says how a command ended
+_LOOK_S = 2.0  # between two looks whether there is an update to be offered
 
 
 def make_link(declared: config.MqttLink, surroundings: Surroundings) -> "MqttLink":
@@ -44,10 +49,12 @@ def make_link(declared: config.MqttLink, surroundings: Surroundings) -> "MqttLin
         devices=[Attached(device.thing, device.declared, device.address) for device in declared.devices],
         passwords={device.thing: surroundings.secret(device.password_file) for device in declared.devices},
         cursors=surroundings.cursors(),
+        images=surroundings.images,
         intake=surroundings.intake,
         clock=surroundings.clock,
     )
     surroundings.on_committed(made.committed)
+    surroundings.show_updates(made.updates)
     return made
 
 
@@ -64,6 +71,7 @@ class MqttLink:
         devices: Sequence[Attached],
         passwords: Mapping[str, str],
         cursors: Mapping[tuple[str, str], dict[int, int]],
+        images: Images,
         intake: Intake,
         clock: Clock,
     ):
@@ -76,6 +84,9 @@ class MqttLink:
         self._session_id = secrets.token_hex(4)
         self._entrusted = Entrusted(self._devices, cursors)
         self._answer = asyncio.Event()
+        self.updates = Updates({device.thing: device.model.device.model for device in devices}, images.for_thing)
+        self._parts: dict[str, update.Part] = {}  # that devices wait for, one each
+        self._update_news = asyncio.Event()
         password = secrets.token_urlsafe(24)
         self._broker = EmbeddedBroker(
             directory,
@@ -138,12 +149,14 @@ class MqttLink:
         self._session = session
         await session.subscribe("d/+/birth")
         await session.subscribe("d/+/result")
+        await session.subscribe("d/+/update")
         await session.subscribe("d/+/up/+", qos=0)
         self._entrusted.answer_all()
         self._answer.set()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._receive(session), name=f"{self.name}: receive")
             tasks.create_task(self._send_cursors(session), name=f"{self.name}: cursors")
+            tasks.create_task(self._send_updates(session), name=f"{self.name}: updates")
 
     async def _send_cursors(self, session: Session) -> None:
         while True:
@@ -152,6 +165,25 @@ class MqttLink:
             for device, lane, stored in self._entrusted.answers():
                 payload = cursor.encode(self._session_id, stored)
                 await session.publish(topics.cursor(topics.DEVICE, device, lane), payload, qos=1, retain=True)
+
+    async def _send_updates(self, session: Session) -> None:
+        while True:
+            for thing in self._devices:
+                offer = self.updates.due(thing, _steady_ms())
+                if offer is not None:
+                    payload = update.encode_offer(offer)
+                    await session.publish(topics.offer(topics.DEVICE, thing), payload, qos=1)
+            while self._parts:
+                thing, part = self._parts.popitem()
+                await session.publish(topics.part(topics.DEVICE, thing), update.encode_part(part))
+            for thing, version, text in self.updates.news():
+                told = [reading("firmware_version", version, "1", time_ms=self._clock())]
+                told += [reading("update", text, "1", time_ms=self._clock())] if text else []
+                self._intake.take(thing, told)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await self._update_news.wait()
+            self._update_news.clear()
 
     async def _receive(self, session: Session) -> None:
         async for message in session.messages():
@@ -176,6 +208,11 @@ class MqttLink:
             ending = self._results.get((topic.sender, result.key))
             if ending is not None and not ending.done():
                 ending.set_result(result)
+        elif topic.kind == "update":
+            part = self.updates.heard(topic.sender, update.decode_step(message.payload), _steady_ms())
+            if part is not None:
+                self._parts[topic.sender] = part
+            self._update_news.set()
 
     def _take_birth(self, device: str, payload: bytes) -> None:
         try:
@@ -186,6 +223,8 @@ class MqttLink:
         self._intake.state(
             device, "online" if online else "offline", "" if online else "the device has left its broker"
         )
+        self.updates.born(device, certificate)
+        self._update_news.set()
 
     def _take_pack(self, device: str, lane: str, payload: bytes) -> None:
         if self._intake.full():
@@ -215,6 +254,10 @@ class MqttLink:
             self._answer.set()
 
 
+def _steady_ms() -> int:
+    return round(asyncio.get_running_loop().time() * 1000)
+
+
 def _volatile(data: Path) -> Path:
     """The folder for what need not outlast us, as all that the broker keeps: in memory, where systemd gives us one.
 
@@ -227,7 +270,7 @@ def _device_user(device: str, password: str) -> User:
     """A device may touch its own prefix and nothing else."""
     return User(
         device,
-        publish=[f"d/{device}/birth", f"d/{device}/up/+", f"d/{device}/result"],
-        subscribe=[f"d/{device}/cursor/+", f"d/{device}/cmd"],
+        publish=[f"d/{device}/birth", f"d/{device}/up/+", f"d/{device}/result", f"d/{device}/update"],
+        subscribe=[f"d/{device}/cursor/+", f"d/{device}/cmd", f"d/{device}/offer", f"d/{device}/part"],
         password=password,
     )

@@ -67,6 +67,7 @@ class _Wearable:
     def __init__(self, device: "Device"):
         self._device = device
         self._sensor = _Sensor(device)
+        device.check("sensor", lambda: self._sensor.working)
         self._published = device.watch("publisher")
 
     async def run(self) -> None:

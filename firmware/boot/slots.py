@@ -5,6 +5,7 @@ Two folders, `a` and `b`, hold an app each, beside it `manifest.json`, the last 
 starts it has left to be confirmed in; "failed" is the version that was not.
 """
 
+import io
 import json
 import os
 import sys
@@ -17,6 +18,8 @@ SLOTS = ("a", "b")
 MANIFEST = "manifest.json"
 TRIES = 3
 _RECORD = "/slots.json"
+_CRASH = "/crash"
+_MOST_CHARACTERS = 600
 
 
 def load(root: str) -> "dict[str, Any]":
@@ -66,3 +69,15 @@ def start(root: str) -> None:
     sys.path.insert(0, root + "/" + choose(root))
     __import__("firmware.main")
     sys.modules["firmware.main"].main()
+
+
+def keep(root: str, error: Exception) -> None:
+    """Keep why the app could not run, where firmware/core/crash.py finds it; what came first is the cause."""
+    text = io.StringIO()
+    sys.print_exception(error, text)  # type: ignore[attr-defined]  # MicroPython's
+    print(text.getvalue())
+    try:
+        os.stat(root + _CRASH)
+    except OSError:
+        with open(root + _CRASH, "w") as file:
+            file.write(text.getvalue()[-_MOST_CHARACTERS:])

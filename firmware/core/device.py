@@ -6,6 +6,7 @@ from firmware import VERSION
 from firmware.core import crash
 from firmware.core.clock import Clock, Epochs
 from firmware.core.journal import Journal
+from firmware.core.updating import Updating
 from firmware.core.uplink import Uplink
 from firmware.core.watchdog import TIMEOUT_MS, Watchdog
 from firmware.errors import JournalError
@@ -48,6 +49,23 @@ class Device:
             on_alive=self.watch("uplink", _UPLINK_LIMIT_MS),
             on_announced=self._announced,
         )
+        self._checks: "dict[str, Callable[[], bool]]" = {
+            "broker": lambda: self._uplink.online,
+            "journal": lambda: self.packs > 0 and not self._uplink.refused,
+        }
+        self._updating = Updating(
+            storage,
+            self._uplink,
+            device=config.device,
+            birth=self._birth,
+            checks=self._checks,
+            restart=hal.restart,
+            on_alive=self.watch("updating", _UPLINK_LIMIT_MS),
+        )
+
+    def check(self, name: str, well: "Callable[[], bool]") -> None:
+        """A new version of the firmware is confirmed only once this holds too, beside broker and journal."""
+        self._checks[name] = well
 
     def watch(self, task: str, limit_ms: int = _LIMIT_MS) -> "Callable[[], None]":
         """From now on this task must report within so many milliseconds, by calling what is returned."""
@@ -72,7 +90,8 @@ class Device:
 
         `figures`: what the app adds to the report that is printed each minute.
         """
-        await asyncio.gather(self._uplink.run(), self._watchdog.run(), self._report(figures), *tasks)
+        ours = (self._uplink.run(), self._updating.run(), self._watchdog.run(), self._report(figures))
+        await asyncio.gather(*ours, *tasks)
 
     def _announced(self) -> None:
         """The broker has the birth certificate, and with it why the device started anew."""

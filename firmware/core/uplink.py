@@ -52,6 +52,8 @@ class Uplink:
         self._up = topics.up(topics.DEVICE, config.device, topics.BULK)
         self._birth_topic = topics.birth(topics.DEVICE, config.device)
         self._cursor = topics.cursor(topics.DEVICE, config.device, topics.BULK)
+        self._listeners: "dict[str, Callable[[bytes], None]]" = {self._cursor: self._take_cursor}
+        self._client: "MqttClient | None" = None  # while it is connected
         self._wake = asyncio.Event()
         self._gap_ms = _FIRST_GAP_MS
 
@@ -68,6 +70,27 @@ class Uplink:
         self._handover.append(readings, wall_clock=wall_clock)
         self._wake.set()
 
+    @property
+    def online(self) -> bool:
+        """Whether the broker has the birth certificate of a connection that lives."""
+        return self._client is not None
+
+    def listen(self, topic: str, take: "Callable[[bytes], None]") -> None:
+        """Have each message of this topic given to `take`, which must not block. To be called before `run`."""
+        self._listeners[topic] = take
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        """Publish with QoS 1, beside the packs. Raises MqttError, also when there is no connection now."""
+        if self._client is None:
+            raise MqttError("not connected")
+        await self._client.publish(topic, payload, qos=1)
+
+    async def announce(self) -> None:
+        """Publish the birth certificate, whose content has changed. Raises MqttError."""
+        if self._client is None:
+            raise MqttError("not connected")
+        await self._client.publish(self._birth_topic, self._certificate("online"), qos=1, retain=True)
+
     async def run(self) -> None:
         """Serve until cancelled."""
         while True:
@@ -82,16 +105,17 @@ class Uplink:
             await asyncio.sleep(pause_ms / 1000)
 
     async def _connection(self) -> None:
-        client = self._client()
+        client = self._make_client()
         self._failure: "MqttError | None" = None
         serving = None
         try:
             await client.connect()
             serving = asyncio.create_task(self._serve(client))
-            await client.subscribe([self._cursor])
+            await client.subscribe(list(self._listeners))
             await self._announce(client)
             await self._send_packs(client)
         finally:
+            self._client = None
             self._handover.disconnected()
             client.close()
             if serving is not None:
@@ -109,6 +133,7 @@ class Uplink:
     async def _announce(self, client: MqttClient) -> None:
         self._handover.connected()
         await client.publish(self._birth_topic, self._certificate("online"), qos=1, retain=True)
+        self._client = client
         self._on_announced()
         self._gap_ms = _FIRST_GAP_MS
         print("uplink: connected, epoch", self._handover.epoch)
@@ -135,8 +160,10 @@ class Uplink:
         await client.publish_all(self._up, [message for message in messages if message is not None])
 
     def _take(self, topic: str, payload: bytes) -> None:
-        if topic != self._cursor:
-            return
+        if topic in self._listeners:
+            self._listeners[topic](payload)
+
+    def _take_cursor(self, payload: bytes) -> None:
         try:
             session, stored = cursor.decode(payload)
         except DecodeError as error:
@@ -150,7 +177,7 @@ class Uplink:
         certificate.update(self._birth)
         return json.dumps(certificate).encode()
 
-    def _client(self) -> MqttClient:
+    def _make_client(self) -> MqttClient:
         broker = self._config.broker
         return MqttClient(
             host=broker["host"],

@@ -1,11 +1,12 @@
 """Runs a simulated device: the real firmware in real MicroPython on a simulated board.
 
     python -m hardware.sim.device --board kerb-wearable --id wearable-1 --broker 127.0.0.1:1883 --user wearable-1
-        --password-file FILE --state DIR [--app APP] [--recording 0|1|2] [--world FILE]
+        --password-file FILE --state DIR [--app APP] [--image DIR] [--recording 0|1|2] [--world FILE]
 
-Writes config, board, recording and the compiled image of the app into the state directory, then becomes the MicroPython
-process. The journal and the epoch counter in the state directory stay, so that killing it and starting it again is a
-device's loss of power.
+The state directory is the root of the device's flash. Writes config, board and recording there, and the compiled image
+of the app; or what `kerb firmware build --simulated` has made, but only once, since the device updates itself then.
+Then runs MicroPython there, from boot/main.py on, and again whenever the device starts anew. The state directory
+stays, so that killing the process and starting it again is a device's loss of power.
 
 The board's chips are there as models, those whose drivers the app has. What else the device finds is said by a world:
 JSON with `wired` and `terminals` as hardware/sim/shims/simboard.py describes them.
@@ -16,7 +17,9 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,11 +27,13 @@ from typing import Any
 from hardware import boards, images
 from hardware.sim import pulses
 from hardware.sim.chips.norflash import SECTOR_BYTES
+from runtime.process import die_with_parent
 
 ROOT = Path(__file__).parents[2]
 SHIMS = ROOT / "hardware" / "sim" / "shims"
-HEAP = "190K"
-_PORT = "firmware.hal.sim"
+HEAP = "254K"  # 190 kB, some 100 kB of a 32-bit board, are the firmware's, the others the simulated hardware's
+_RESET = 75  # how a process ends whose board starts anew (shims/machine.py)
+_START_S = 0.2  # what a board takes to do so
 _CONFIGURED = {"i2c", "chips", "pins"}  # what of a board's file its firmware needs to know
 _FEWEST_SECTORS = 8
 _MEASURES_PULSE = "max30102"
@@ -47,15 +52,20 @@ def prepare(
     recording: int = 2,
     world: Mapping[str, Any] | None = None,
     journal_kb: int | None = None,
+    image: Path | None = None,
 ) -> None:
-    """Write what the device finds at start into its state directory. `app`: that of the board, unless given."""
+    """Write what the device finds at start into its state directory. `app`: that of the board, unless given.
+
+    `image`: what `kerb firmware build --simulated` has made; without one the device gets the sources as they are, and
+    takes no updates.
+    """
     found = boards.find(board)
     app = app or found.board.app
-    image = images.files(app, _PORT)
+    files = images.files(app, images.SIMULATED)
     state.mkdir(parents=True, exist_ok=True)
     simulated = {
         "unique_id": hashlib.sha256(device.encode()).hexdigest()[:12],
-        "chips": list(_chips(found, image, state, recording)),
+        "chips": list(_chips(found, files, state, recording)),
         "partitions": {"journal": _partition(state / "journal.flash", journal_kb or found.storage.journal_kb)},
         **(world or {}),
     }
@@ -69,8 +79,12 @@ def prepare(
     path = state / "config.json"
     path.touch(mode=0o600)
     path.write_text(json.dumps(config))
-    _install(state / "image", image)
-    _install(state / "host", _simulated())
+    _write(state / "host", _simulated())
+    if image is None:
+        _write(state / "a", files)
+        _write(state, images.boot_files())
+    elif not (state / "slots.json").exists():
+        shutil.copytree(image / "files", state, dirs_exist_ok=True)
 
 
 def _chips(board: boards.Board, image: Mapping[str, bytes], state: Path, recording: int) -> Iterator[dict[str, Any]]:
@@ -98,9 +112,7 @@ def _simulated() -> dict[str, bytes]:
     return found
 
 
-def _install(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Put the files in place of any before them: compiled, as on a board, whose heap has no room for a compiler."""
-    shutil.rmtree(folder, ignore_errors=True)
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
@@ -114,16 +126,27 @@ def _partition(path: Path, size_kb: int) -> dict[str, object]:
 
 
 def command(state: Path, *, wall_clock: bool = True) -> tuple[list[str], dict[str, str]]:
-    """The command line and environment that run the firmware, with this state directory as the current one."""
+    """The command line and environment of one start, with this state directory as the current one."""
     environment = {
         **os.environ,
-        "MICROPYPATH": f"{state / 'image'}:{state / 'host'}:.frozen",
+        "MICROPYPATH": f"{state}:{state / 'host'}:.frozen",
         "KERB_BOARD": str(state / "board.json"),
         "KERB_STATE": str(state),
     }
     if not wall_clock:
         environment["KERB_NO_WALL_CLOCK"] = "1"
-    return [micropython(), "-X", f"heapsize={HEAP}", "-m", "firmware.main"], environment
+    return [micropython(), "-X", f"heapsize={HEAP}", "main.py"], environment
+
+
+def run(state: Path, *, wall_clock: bool = True) -> int:
+    """Run the device until it ends other than by starting anew; its exit code."""
+    line, environment = command(state, wall_clock=wall_clock)
+    while True:
+        process = subprocess.Popen(line, env=environment, cwd=state, preexec_fn=die_with_parent)  # noqa: PLW1509
+        code = process.wait()
+        if code != _RESET:
+            return code
+        time.sleep(_START_S)
 
 
 def micropython() -> str:
@@ -135,8 +158,8 @@ def micropython() -> str:
     return found
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Prepare, then become the device."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prepare, then run the device; the exit code."""
     parser = argparse.ArgumentParser(prog="hardware.sim.device", description="A simulated device.")
     parser.add_argument("--board", required=True, help="a file of hardware/boards, by its name")
     parser.add_argument("--app", help="the firmware's app (the board file says which)")
@@ -147,6 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--state", required=True, type=Path)
     parser.add_argument("--recording", type=int, choices=range(pulses.RECORDINGS), default=2)
     parser.add_argument("--no-wall-clock", action="store_true", help="the device never learns what time it is")
+    parser.add_argument("--image", type=Path, help="flash it with what `kerb firmware build --simulated` has made")
     parser.add_argument("--journal-kb", type=int, help="how much it may journal (the board file says how much)")
     parser.add_argument("--world", type=Path, help="what the device finds besides its chips, as JSON")
     options = parser.parse_args(arguments)
@@ -166,12 +190,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         recording=options.recording,
         world=json.loads(options.world.read_text()) if options.world else None,
         journal_kb=options.journal_kb,
+        image=options.image,
     )
-    line, environment = command(state, wall_clock=not options.no_wall_clock)
-    sys.stdout.flush()
-    os.chdir(state)
-    os.execve(line[0], line, environment)
+    return run(state, wall_clock=not options.no_wall_clock)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

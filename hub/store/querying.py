@@ -6,7 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from hub.errors import StoreError
@@ -261,8 +263,19 @@ def _by_thing(db: sqlite3.Connection, query: str) -> dict[str, tuple[int, ...]]:
     return {thing: tuple(numbers) for thing, *numbers in db.execute(query)}
 
 
-def _name(row: sqlite3.Row) -> dict[str, str]:
-    return {"en": row["name_en"], "zh": row["name_zh"]}
+def _name(row: sqlite3.Row) -> Mapping[str, str]:
+    return _named(row["name_en"], row["name_zh"])
+
+
+@lru_cache(maxsize=4096)
+def _named(en: str, zh: str) -> Mapping[str, str]:
+    """Of ten thousand streams most share their names: one mapping each, which nobody may change, is soon made."""
+    return MappingProxyType({"en": en, "zh": zh})
+
+
+@lru_cache(maxsize=4096)
+def _states(states: str) -> Mapping[int, Mapping[str, str]]:
+    return MappingProxyType({int(code): names for code, names in json.loads(states).items()} if states else {})
 
 
 def _thing(row: sqlite3.Row) -> ThingNow:
@@ -274,6 +287,5 @@ def _thing(row: sqlite3.Row) -> ThingNow:
 
 def _stream(row: tuple[Any, ...]) -> StreamNow:
     stream, thing, metric, unit, en, zh, states, time_ms, value, exponent, quality, backfill, stored = row
-    names = {int(code): names for code, names in json.loads(states).items()} if states else {}
     latest = None if time_ms is None else Point(time_ms, value, exponent, quality, bool(backfill))
-    return StreamNow(stream, thing, metric, unit, {"en": en, "zh": zh}, names, latest, stored or 0)
+    return StreamNow(stream, thing, metric, unit, _named(en, zh), _states(states), latest, stored or 0)

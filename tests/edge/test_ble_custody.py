@@ -17,6 +17,7 @@ from edge.links.condition import Condition
 from edge.outbox import Outbox
 from edge.outbox_file import OutboxFile
 from edge.pipeline import Pipeline
+from edge.update_images import Images
 from hardware.catalogue import catalogue
 from hardware.sim.ble_meters import glucose_record
 from protocols import gatt
@@ -105,7 +106,14 @@ def test_the_link_is_made_as_the_config_says(tmp_path: Path):
         return config.path(path).read_text().strip()
 
     surroundings = Surroundings(
-        intake=Recorder(), clock=lambda: NOW_MS, data=tmp_path, secret=secret, cursors=dict, on_committed=lambda _: None
+        intake=Recorder(),
+        clock=lambda: NOW_MS,
+        data=tmp_path,
+        secret=secret,
+        cursors=dict,
+        on_committed=lambda _: None,
+        images=Images(tmp_path),
+        show_updates=lambda _: None,
     )
     assert make_link(cast(Any, config.links[0]), surroundings).name == "air"
     assert asked == [Path("key")]

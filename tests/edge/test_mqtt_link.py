@@ -11,6 +11,7 @@ from edge.links.mqtt import MqttLink
 from edge.outbox import Outbox
 from edge.outbox_file import OutboxFile
 from edge.pipeline import Pipeline
+from edge.update_images import Images
 from hardware.catalogue import catalogue
 from protocols.custody import epoch_number
 from protocols.errors import DecodeError
@@ -37,6 +38,7 @@ class Gateway:
             devices=[Attached("w", MODEL, "")],
             passwords={"w": "secret"},
             cursors=self.file.cursors(),
+            images=Images(folder),
             intake=self.pipeline,
             clock=lambda: NOW,
         )

@@ -57,6 +57,9 @@ STATUS = {
             },
         }
     },
+    "updates": {
+        "meter-1": {"version": 1, "wanted": 2, "state": "taking", "percent": 40, "reason": "<b>"},
+    },
     "counters": {"connect_failures": 2},
     "lanes": {"urgent": {"readings": 0, "oldest_age_ms": 0}, "bulk": {"readings": 6, "oldest_age_ms": 1500}},
     "uplink": {

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.links.mqtt import _device_user
 from firmware.core.journal import Journal
 from firmware.core.mqtt import MqttClient
 from hardware.sim.chips.norflash import NorFlash
@@ -83,7 +84,7 @@ class Gateway:
 async def gateway(directory: Path) -> AsyncIterator[tuple[Gateway, int]]:
     users = [
         User("gw", ["d/#"], ["d/#"], "pw"),
-        User(DEVICE, [f"d/{DEVICE}/birth", f"d/{DEVICE}/up/+"], [f"d/{DEVICE}/cursor/+"], "secret"),
+        _device_user(DEVICE, "secret"),
     ]
     async with running_broker(directory / "broker", users) as port:
         playing = Gateway(port)
@@ -217,7 +218,7 @@ def journal_of(directory: Path) -> Journal:
 async def gap_in(directory: Path) -> None:
     while True:
         await asyncio.sleep(0.1)  # another process writes it
-        if (directory / "state" / "journal.flash").exists():
+        if (directory / "state" / "config.json").exists():  # written after the flash
             journal = journal_of(directory)
             if any(journal.read(epoch, first)[0] is None for epoch, first, _ in journal.epochs()):
                 return

@@ -23,8 +23,8 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def running_broker(directory: Path, users: Sequence[User] = USERS) -> AsyncIterator[int]:
-    port = free_port()
+async def running_broker(directory: Path, users: Sequence[User] = USERS, port: int = 0) -> AsyncIterator[int]:
+    port = port or free_port()
     broker = EmbeddedBroker(directory, host="127.0.0.1", port=port, users=users)
     running = asyncio.create_task(broker.run(), name="broker")
     try:

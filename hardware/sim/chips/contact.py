@@ -2,7 +2,7 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hardware.sim.shims.simboard import Line
 
@@ -11,7 +11,11 @@ class Contact:
     """`changes`: (milliseconds, level or None for an open contact), in order, beginning anew each `repeat_ms`."""
 
     def __init__(
-        self, lines: "dict[str, Line]", changes: "Sequence[tuple[int, int | None]]", repeat_ms: "int | None" = None
+        self,
+        lines: "dict[str, Line]",
+        clock: "Callable[[], int]",
+        changes: "Sequence[tuple[int, int | None]]",
+        repeat_ms: "int | None" = None,
     ) -> None:
         self._line = lines["contact"]
         self._changes = changes

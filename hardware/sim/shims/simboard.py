@@ -44,7 +44,7 @@ _CHIPS = {  # models, by the module of hardware/sim/chips; only those of the boa
     "scd41": "Scd41",
     "ssd1309": "Ssd1309",
 }
-_WIRED = {"contact": "Contact"}  # models of what is at plain pins
+_WIRED = {"contact": "Contact", "wheel": "Wheel"}  # models of what is at plain pins
 
 
 def _model(chip: str) -> "Any":
@@ -176,16 +176,16 @@ class Board:
                 self.chips[where] = chip()
             if entry.get("int_pin") is not None:
                 self._int_pins[where] = entry["int_pin"]
-        self.wired: list[Any] = []
-        for entry in description.get("wired", []):
-            lines = {name: self.line(pin) for name, pin in entry["pins"].items()}
-            self.wired.append(_wired(entry["model"])(lines, **entry.get("with", {})))
         self._failing: set[tuple[int, int]] = set()
         self._tick_ms = tick_ms
         self._now_us = 0
         self._starved_us: int | None = None
         self._last_ticks = _ticks_us()
         self._ticker: object = None
+        self.wired: list[Any] = []
+        for entry in description.get("wired", []):
+            lines = {name: self.line(pin) for name, pin in entry["pins"].items()}
+            self.wired.append(_wired(entry["model"])(lines, self._now, **entry.get("with", {})))
 
     def line(self, pin: int) -> Line:
         """The line at a pin."""
