@@ -9,7 +9,7 @@ from firmware.core import config, crash
 from firmware.errors import ConfigError
 
 _COLLECT_BYTES = 8192  # collecting early keeps the heap from falling to pieces
-_APPS = {"wearable": "firmware.apps.wearable"}
+_APPS = {"sensor_node": "firmware.apps.sensor_node", "wearable": "firmware.apps.wearable"}
 
 
 def main() -> None:

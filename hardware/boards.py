@@ -27,7 +27,9 @@ class _Table(BaseModel):
 
 
 class Micro(_Table):
-    """What a microcontroller's pins can do, and what it needs. `straps`: the level that a normal start needs."""
+    """What a microcontroller's pins can do, and what it needs. `straps`: the level that a normal start needs.
+
+    `analog`: the pins with a converter that works while the radio does."""
 
     micro: str
     pins: tuple[int, ...]
@@ -39,6 +41,7 @@ class Micro(_Table):
     peak_ma: float
     average_ma: float
     firmware_kb: int
+    analog: tuple[int, ...]
     i2c_of_pin: int | None = None
 
 
@@ -90,7 +93,7 @@ class Pin(_Table):
 
     name: str
     pin: int = Field(ge=0)
-    use: Literal["input", "output"]
+    use: Literal["input", "output", "analog"]
     to: str
     pull: Literal["up", "down", "driven"] | None = None
 

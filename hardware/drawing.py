@@ -10,7 +10,14 @@ from hardware.catalogue import Name
 _ROW, _TOP, _WIDTH = 24, 64, 940
 _MICRO, _BOX, _BOX_WIDTH = (40, 190), 560, 340  # x of the microcontroller's edges and of the boxes
 _TRUNK, _TRUNK_STEP = 250, 22
-_COLOURS = {"sda": "#1565c0", "scl": "#6a1b9a", "int": "#ad1457", "input": "#2e7d32", "output": "#d84315"}
+_COLOURS = {
+    "sda": "#1565c0",
+    "scl": "#6a1b9a",
+    "int": "#ad1457",
+    "input": "#2e7d32",
+    "analog": "#00695c",
+    "output": "#d84315",
+}
 _STYLE = (
     "text{font:13px sans-serif;fill:#212121}.small{font-size:11px;fill:#616161}.title{font-size:17px;font-weight:bold}"
     "rect{fill:#fafafa;stroke:#424242;stroke-width:1.5}path{fill:none;stroke-width:2}"

@@ -46,7 +46,9 @@ def _pin_problems(board: Board, chip: Micro) -> Iterator[str]:
         if pin in taken:
             yield f"{where}: is {taken[pin]} already"
         taken[pin] = what
-        if pin in chip.input_only and use != "input":
+        if use == "analog" and pin not in chip.analog:
+            yield f"{where}: has no converter that works beside the radio"
+        if pin in chip.input_only and use not in ("input", "analog"):
             yield f"{where}: can only be an input"
         if pin in chip.usb:
             yield f"{where}: belongs to USB, by which the board is provisioned"

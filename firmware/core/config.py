@@ -3,7 +3,8 @@
 {"device": "wearable-1", "app": "wearable",
  "broker": {"host": "...", "port": 1883, "user": "...", "password": "..."},
  "board": {"i2c": [{"bus": 0, "scl": 5, "sda": 4, "freq_hz": 400000}],
- "chips": [{"chip": "max30102", "bus": 0, "address": 87, "int_pin": 6}]}}
+ "chips": [{"chip": "max30102", "bus": 0, "address": 87, "int_pin": 6}],
+ "pins": [{"name": "door", "pin": 14, "use": "input", "pull": "up"}]}, "settings": {what the app lets one set}}
 """
 
 import json
@@ -22,19 +23,33 @@ _BROKER = (("host", str), ("port", int), ("user", str), ("password", str))
 
 
 class Config:
-    """What the file says, checked. `broker` is a map; the board's parts are asked for by `chip` and `bus`."""
+    """What the file says, checked. `broker` and `settings` are maps; the board's parts are asked for by their names."""
 
     def __init__(self, content: "dict[str, Any]"):
         self.device: str = _entry(content, "device", str)
         self.app: str = _entry(content, "app", str)
         self.broker: "dict[str, Any]" = _entry(content, "broker", dict)
         self._board: "dict[str, Any]" = _entry(content, "board", dict)
+        self.settings: "dict[str, Any]" = content.get("settings", {})
+        if not isinstance(self.settings, dict):
+            raise ConfigError("settings", "is not a table")
         if not is_id(self.device):
             raise ConfigError("device", "may hold A-Z a-z 0-9 _ - only, at most 64")
         for name, kind in _BROKER:
             _entry(self.broker, name, kind, "broker.")
         if not 0 < self.broker["port"] < 65536:
             raise ConfigError("broker.port", "is no port")
+
+    def entries(self, table: str) -> "list[dict[str, Any]]":
+        """All that the board has of "chips" or "pins"; none if it says nothing of them."""
+        return self._board.get(table, [])  # type: ignore[no-any-return]
+
+    def pin(self, name: str, use: str) -> "dict[str, Any]":
+        """The pin of this name, which is for "input" or "output". Raises ConfigError if the board has none."""
+        found = self._find("pins", "name", name)
+        if found["use"] != use:
+            raise ConfigError("board.pins", f"{name} is no {use}")
+        return found
 
     def chip(self, name: str) -> "dict[str, Any]":
         """Where the board has this chip: bus, address, int_pin. Raises ConfigError if it has none."""

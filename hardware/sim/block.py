@@ -1,4 +1,4 @@
-"""A whole block on one machine: hub, gateway and five devices, each a process of its own, in one folder."""
+"""A whole block on one machine: hub, gateway and six devices, each a process of its own, in one folder."""
 
 import contextlib
 import fcntl
@@ -21,7 +21,7 @@ CUFF = "C0:00:00:00:00:01"
 OXIMETER = "C0:00:00:00:00:02"
 GATEWAY = "block-gateway"
 _PROGRAMS = ("hub", "gateway")
-THINGS = ("wearable-1", "cuff-1", "oximeter-1", "meter-1", "gps-1")
+THINGS = ("wearable-1", "room-1", "cuff-1", "oximeter-1", "meter-1", "gps-1")
 
 _PYTHON = (sys.executable, "-P", "-m")  # -P: the caller's folder, which may be any, holds no modules of ours
 
@@ -42,10 +42,13 @@ key = "tls/gateway.key"
 port = {page}
 
 [[links]]
-name = "wearables"
+name = "own"
 kind = "mqtt"
 port = {broker}
-devices = [{{ thing = "wearable-1", model = "kerb-wearable", password_file = "wearable-1.password" }}]
+devices = [
+    {{ thing = "wearable-1", model = "kerb-wearable", password_file = "wearable-1.password" }},
+    {{ thing = "room-1", model = "kerb-sensor-node", password_file = "room-1.password" }},
+]
 
 [[links]]
 name = "radio"
@@ -69,6 +72,25 @@ kind = "serial"
 port = "{gps}"
 devices = [{{ thing = "gps-1", model = "u-blox-neo-m8" }}]
 """
+# What happens in the room of the sensor node: the door is opened twice a minute, and once somebody cuts a wire.
+_ROOM = {
+    "wired": [
+        {
+            "model": "contact",
+            "pins": {"contact": 14},
+            "with": {"changes": [[0, 0], [5000, 1], [8000, 0]], "repeat_ms": 30000},
+        },
+        {"model": "contact", "pins": {"contact": 15}, "with": {"changes": [[0, 0]]}},
+        {"model": "contact", "pins": {"contact": 16}, "with": {"changes": [[0, 0]]}},
+        {"model": "loop", "pins": {"loop": 26}, "with": {"changes": [[0, 0], [90000, 2], [100000, 0]]}},
+    ]
+}
+_ROOM_SETTINGS = {
+    "period_s": 5,
+    "silence_s": 10,
+    "deadband": {"temperature": 0.1, "humidity": 0.5, "pressure": 20, "co2": 20},
+    "limits": [{"name": "overheat", "metric": "temperature", "above": 40, "hysteresis": 2, "output": "fan"}],
+}
 
 
 class BlockError(Exception):
@@ -112,7 +134,8 @@ class Block:
         gps = self.directory / "gps"
         config = self.directory / "gateway.toml"
         config.write_text(_CONFIG.format(gateway=GATEWAY, gps=gps, cuff=CUFF, oximeter=OXIMETER, **ports))
-        self._secret("wearable-1.password", secrets.token_urlsafe(24))
+        for name in ("wearable-1", "room-1"):
+            self._secret(f"{name}.password", secrets.token_urlsafe(24))
         hub_data = str(self.directory / "hub")
         hub = ["hub", "run", "--data", hub_data, "--port", str(self.hub_port), "--mqtt-port", str(ports["hub_mqtt"])]
         period = str(self.cuff_period_s)
@@ -123,14 +146,19 @@ class Block:
         self._add("radio", ["hardware.sim.ble", *radio])
         self._add("gateway", ["edge", "run", str(config)])
         self._add_device("wearable-1", "kerb-wearable", ports["broker"])
+        self._add_device("room-1", "kerb-sensor-node", ports["broker"], world=_ROOM, settings=_ROOM_SETTINGS)
 
     def _add(self, name: str, module: list[str]) -> None:
         self.children[name] = Child(name, [*_PYTHON, *module])
 
-    def _add_device(self, name: str, board: str, broker: int) -> None:
-        """A device of our own: real firmware on a simulated board."""
+    def _add_device(self, name: str, board: str, broker: int, **files: object) -> None:
+        """A device of our own: real firmware on a simulated board. `files`: what its launcher reads as JSON."""
         line = ["--board", board, "--id", name, "--broker", f"127.0.0.1:{broker}", "--user", name]
         line += ["--password-file", str(self.directory / f"{name}.password"), "--state", str(self.directory / name)]
+        for option, content in files.items():
+            file = self.directory / f"{name}.{option}.json"
+            file.write_text(json.dumps(content))
+            line += [f"--{option}", str(file)]
         self._add(name, ["hardware.sim.device", *line])
 
     def _secret(self, name: str, text: str) -> None:

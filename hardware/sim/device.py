@@ -2,6 +2,7 @@
 
     python -m hardware.sim.device --board kerb-wearable --id wearable-1 --broker 127.0.0.1:1883 --user wearable-1
         --password-file FILE --state DIR [--app APP] [--image DIR] [--recording 0|1|2] [--world FILE]
+        [--settings FILE]
 
 The state directory is the root of the device's flash. Writes config, board and recording there, and the compiled image
 of the app; or what `kerb firmware build --simulated` has made, but only once, since the device updates itself then.
@@ -51,6 +52,7 @@ def prepare(
     password: str,
     recording: int = 2,
     world: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
     journal_kb: int | None = None,
     image: Path | None = None,
 ) -> None:
@@ -75,6 +77,7 @@ def prepare(
         "app": app,
         "broker": {"host": host, "port": port, "user": user, "password": password},
         "board": found.model_dump(include=_CONFIGURED, exclude_none=True),
+        "settings": settings or {},
     }
     path = state / "config.json"
     path.touch(mode=0o600)
@@ -173,6 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--image", type=Path, help="flash it with what `kerb firmware build --simulated` has made")
     parser.add_argument("--journal-kb", type=int, help="how much it may journal (the board file says how much)")
     parser.add_argument("--world", type=Path, help="what the device finds besides its chips, as JSON")
+    parser.add_argument("--settings", type=Path, help="what is set for the app, as JSON")
     options = parser.parse_args(arguments)
     host, _, port = options.broker.rpartition(":")
     if not host or not port.isdigit():
@@ -189,6 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         password=options.password_file.read_text().strip(),
         recording=options.recording,
         world=json.loads(options.world.read_text()) if options.world else None,
+        settings=json.loads(options.settings.read_text()) if options.settings else None,
         journal_kb=options.journal_kb,
         image=options.image,
     )

@@ -18,12 +18,13 @@ from runtime.language import speaks_chinese
 _LINES_EVERY_S = 5.0
 _SHOWN = {  # thing -> the metric that its line shows
     "wearable-1": "heart_rate",
+    "room-1": "temperature",
     "meter-1": "active_power",
     "cuff-1": "systolic",
     "oximeter-1": "oxygen_saturation",
     "gps-1": "latitude",
 }
-_UNITS = {"mm[Hg]": "mmHg", "deg": "°"}
+_UNITS = {"mm[Hg]": "mmHg", "deg": "°", "Cel": "°C"}
 _COUNTS = ("read", "suppressed", "buffered", "stored")
 _WORDS = {
     "device": ("device", "设备"), "state": ("state", "状态"), "last": ("last reading", "最近读数"),

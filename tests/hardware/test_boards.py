@@ -59,6 +59,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"pins.1.pin": 0}, "pin 0 (vibration): must be high when the ESP32-S3 starts"),
     ({"i2c.0.scl": 19}, "belongs to USB"),
     ({"i2c.0.scl": 43}, "belongs to the console"),
+    ({"pins.0.use": "analog", "pins.0.pin": 21}, "pin 21 (sos): has no converter"),
     ({"pins.0.pull": None}, "an input that nothing holds needs a pull"),
     ({"i2c.0.pullup_ohm": None}, "I2C 0: has no pull-up resistors"),
     ({"i2c.0.pullup_ohm": 100000}, "not between 1000 and 10000"),
