@@ -10,6 +10,12 @@ some nine lines), `peak_bytes` (heap to apply a patch; pointers have 64 bits her
 `unsaved` states; `file_cuts` of the file that holds the state, and how often it was `torn`.
 `replay`: 72 hours of one reading each 10 s, journalled offline: `packs`, `replay_s` until a real gateway has committed
 them, and what was `twice`, `missing` or `out_of_order` there.
+`pulse`: heartpy's recordings, and the same with motion, dropouts and saturation: seconds with a `good` or `uncertain`
+rate, how far the good ones are from heartpy's, all of them and where heartpy itself rejected no beat (`heartpy_sure`),
+those that are `wrong` by more than 5; rates given of noise alone, and while nobody wears the sensor; bytes of heap.
+`spo2`: simulated blood of 70 to 100 %, a strong and a weak pulse, and noise: how far the values called good are off.
+`falls`: simulated wearers: how many of `seeds` of each activity are said to be falls; by how much steps are miscounted;
+`wrists`: false alarms and steps on recordings of people at exercise, if installed (bench/parts/fall_figures.py).
 """
 
 import argparse
@@ -19,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.parts import ota_change, ota_offers, replay
+from bench.parts import fall_figures, ota_change, ota_offers, pulse_check, replay
 from bench.parts.micropython import run_micropython
 
 
@@ -53,6 +59,9 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "ota": _ota,
     "dispenser": _dispenser,
     "replay": _replay,
+    "pulse": pulse_check.measure_pulse,
+    "spo2": pulse_check.measure_spo2,
+    "falls": lambda: fall_figures.measure(25),
 }
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import struct
+from collections.abc import Sequence
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,7 +43,11 @@ def load(number: int) -> tuple[list[int], float]:
 
 def write(number: int, path: Path) -> None:
     """Write a recording as the chip model reads it."""
-    samples, samples_per_s = load(number)
+    write_samples(*load(number), path)
+
+
+def write_samples(samples: Sequence[int], samples_per_s: float, path: Path) -> None:
+    """Write levels of blood (0 ... 1023, others are clipped) as the chip model reads them."""
     clipped = [min(max(sample, 0), FULL_SCALE - 1) for sample in samples]
     header = struct.pack(HEADER, MAGIC, round(1e9 / samples_per_s), len(clipped))
     path.write_bytes(header + struct.pack(f"<{len(clipped)}H", *clipped))

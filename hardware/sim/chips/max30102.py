@@ -1,10 +1,12 @@
 """Register-level model of the MAX30102, pulse oximeter and heart-rate sensor (data sheet 19-7740, "Register Map").
 
 The model stands behind an I2C bus and an interrupt pin and is lit by `light`: a function from microseconds to a
-level of blood (see recording.py). More blood absorbs more light, so counts fall when the level rises. Time is given to
-it by `advance`; nothing happens between two calls.
+level of blood (see recording.py). More blood absorbs more light, so counts fall when the level rises; how much more of
+the red than of the infrared light says how much oxygen is in it. Time is given to it by `advance`; nothing happens
+between two calls.
 """
 
+import math
 from collections import namedtuple
 
 TYPE_CHECKING = False
@@ -53,27 +55,36 @@ _FASTEST = {MODE_HEART_RATE: (7, 6, 6, 5), MODE_SPO2: (6, 5, 4, 3), MODE_MULTI_L
 if TYPE_CHECKING:
 
     class Led(NamedTuple):
-        """An LED: its current's register, photodiode pA per LED uA, and the AC part.
-
-        The AC part is in parts per thousand of the DC for half the full scale of the recording.
-        """
+        """An LED: its current's register, and photodiode pA per LED uA."""
 
         register: int
         pa_per_ua: int
-        swing_permille: int
 
 else:
-    Led = namedtuple("Led", ("register", "pa_per_ua", "swing_permille"))
+    Led = namedtuple("Led", ("register", "pa_per_ua"))
 
 _MIDDLE = 512 * 256  # the level at which the DC reaches the photodiode
-# A finger at rest. The ratio of ratios, 20/40, is that of well oxygenated blood.
-_RED = Led(LED1_PA, 210, 20)
-_INFRARED = Led(LED2_PA, 260, 40)
+_RED = Led(LED1_PA, 210)
+_INFRARED = Led(LED2_PA, 260)
 _LED_OF_SLOT = {1: _RED, 2: _INFRARED}
 
 
+_UNWORN = 60  # without skin before it, this part of the light comes back
+
+
+def ratio_milli(spo2_percent: float) -> int:
+    """The ratio of ratios, in 1/1000, of blood of this saturation: the curve of Maxim's note 6845 the other way."""
+    a, b, c = 1.5958422, -34.6596622, 112.6898759 - spo2_percent
+    return round(1000 * (-b - math.sqrt(b * b - 4 * a * c)) / (2 * a))
+
+
 class Max30102:
-    """One chip. The bus calls `i2c_write` and `i2c_read`; `pulls_int_low` is the open-drain interrupt output."""
+    """One chip. The bus calls `i2c_write` and `i2c_read`; `pulls_int_low` is the open-drain interrupt output.
+
+    The finger or wrist before it may be changed at any time: `ratio_milli`, the ratio of ratios; `swing_ppm`, by which
+    part of the steady infrared light half the full scale of the recording moves it; `is_worn`; `noise_counts`, the most
+    by which noise moves either channel.
+    """
 
     address = ADDRESS
 
@@ -83,6 +94,11 @@ class Max30102:
         self._registers = bytearray(256)
         self._registers[REVISION_ID] = revision
         self._registers[PART_ID] = 0x15
+        self.ratio_milli = 500
+        self.swing_ppm = 40000
+        self.is_worn = True
+        self.noise_counts = 0
+        self._random = 1
         self._fifo = bytearray(DEPTH * 12)
         self._pointer = 0
         self._now_us = 0
@@ -212,7 +228,14 @@ class Max30102:
         config = self._registers[SPO2_CONFIG]
         led_ua = 200 * self._registers[led.register]
         steady = led_ua * led.pa_per_ua * 100 // _LSB_PA_X100[config >> 5]
-        counts = steady - steady * led.swing_permille * (level - _MIDDLE) // (_MIDDLE * 1000)
+        if self.is_worn:
+            ppm = self.swing_ppm if led is _INFRARED else self.swing_ppm * self.ratio_milli // 1000
+            counts = steady - steady * ppm * (level - _MIDDLE) // (_MIDDLE * 1000000)
+        else:
+            counts = steady // _UNWORN
+        if self.noise_counts:
+            self._random = (self._random * 1103515245 + 12345) & 0x7FFFFFFF
+            counts += (self._random >> 8) % (2 * self.noise_counts + 1) - self.noise_counts
         unused_bits = 3 - (config & 3)  # 15 to 18 bits by pulse width, left-justified
         return min(max(counts, 0), 0x3FFFF) >> unused_bits << unused_bits
 
