@@ -47,7 +47,7 @@ _URGENT_LINK = """
 name = "urgent"
 kind = "mqtt"
 port = {port}
-devices = [{{ thing = "urgent-1", model = "bench-numbered", password_file = "device.password" }}]
+devices = [{{ thing = "urgent-1", model = "bench-numbered" }}]
 """
 _URGENT_MODEL = """\
 [device]
@@ -121,12 +121,11 @@ class Day:
         with (folder / "gateway.toml").open("a", encoding="utf-8") as file:
             file.write(_URGENT_LINK.format(port=self.ports["devices"]))
         (folder / "models" / "bench-numbered.toml").write_text(_URGENT_MODEL, encoding="utf-8")
-        (folder / "device.password").write_text("of the device", encoding="utf-8")
 
     def _card(self) -> Cost:
         with tempfile.TemporaryDirectory(prefix="kerb-bench-card-") as name:
             folder = Path(name)
-            for file in ("gateway.toml", "gateway.pem", "gateway.key", "device.password"):
+            for file in ("gateway.toml", "gateway.pem", "gateway.key"):
                 (folder / file).write_bytes((self.folder / file).read_bytes())
             (folder / "models").symlink_to(self.folder / "models")
             return cost(folder, folder / "gateway.toml", self._card_hours, round(self._card_hours * 3600 * _RATE))
@@ -144,7 +143,8 @@ class Day:
             modbus = ("--port", str(self.ports["modbus"]), "--registers", str(_REGISTERS))
             rig.start(processes, "bench.parts.modbus_server", *modbus, output=subprocess.DEVNULL)
             line = await stack.enter_async_context(Proxy(self.ports["line"], self.ports["hub"]))
-            device = NumberedDevice("urgent-1", self.ports["devices"], "of the device", lane=URGENT)
+            device = NumberedDevice("urgent-1", self.ports["devices"], lane=URGENT)
+            device.admit(self.folder / "data")
             started = time.monotonic()
             rig.start(processes, "edge", "run", str(self.folder / "gateway.toml"), output=None)
             first = await self._look()

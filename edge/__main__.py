@@ -46,6 +46,8 @@ def main() -> int:
             from edge.scan import command_line as scan  # noqa: PLC0415 - it needs the links
 
             return scan.run(options)
+        if options.command in ("admit", "revoke"):
+            return _admit_or_revoke(load_config(options.config, whole=False), options)
         return _with_config(load_config(options.config), options)
     except (TomlFileError, EdgeError, RequestError) as error:
         print(f"kerb edge: {error}", file=sys.stderr)
@@ -56,8 +58,6 @@ def _with_config(config: Config, options: argparse.Namespace) -> int:
     if options.command == "check":
         print(describe(config))
         return 0
-    if options.command in ("admit", "revoke"):
-        return _admit_or_revoke(config, options)
     if options.command == "update":
         return _update(config, options)
     if options.command == "command":

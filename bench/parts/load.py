@@ -30,7 +30,6 @@ from runtime.process import free_port
 # A gateway commits each second; the rest is for a disk and a machine that have much else to do.
 ACCEPT_S = 2.5
 
-_PASSWORD = "of the device"
 _DEVICES = {  # thing -> its model and lane
     "numbered-1": ("lab-numbered", BULK),
     "numbered-2": ("lab-numbered", BULK),
@@ -90,7 +89,7 @@ class Load:
         self.broker_port = free_port()
         port = device_port or self.broker_port
         self.devices = [
-            NumberedDevice(thing, port, _PASSWORD, lane=lane, wall_clock=thing != _NO_WALL_CLOCK, incarnation=number)
+            NumberedDevice(thing, port, lane=lane, wall_clock=thing != _NO_WALL_CLOCK, incarnation=number)
             for number, (thing, (_, lane)) in enumerate(_DEVICES.items(), 1)
         ]
         self.meter = _Meter()
@@ -102,7 +101,8 @@ class Load:
         links = self.links(self.broker_port) + _POLLED.format(meter=self.meter.port, thing=METER)
         lab = Lab(directory, links=links, models=_models(), uplink=uplink, other_clock=other_clock)
         lab.prepare()
-        (directory / "device.password").write_text(_PASSWORD, encoding="utf-8")
+        for device in self.devices:
+            device.admit(directory / "gateway")
         return lab
 
     def made(self) -> int:
@@ -112,7 +112,7 @@ class Load:
     @staticmethod
     def links(broker_port: int) -> str:
         """The link of the devices that can resend."""
-        entry = '{{ thing = "{}", model = "{}", password_file = "device.password" }}'
+        entry = '{{ thing = "{}", model = "{}" }}'
         devices = ", ".join(entry.format(thing, model) for thing, (model, _) in _DEVICES.items())
         return _NUMBERED.format(broker=broker_port, devices=devices)
 

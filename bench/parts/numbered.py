@@ -3,7 +3,10 @@
 import asyncio
 import contextlib
 import time
+from dataclasses import replace
+from pathlib import Path
 
+from bench.parts.devices import device_tls
 from protocols import cursor, senml, topics
 from protocols.custody import Sender, epoch_number
 from protocols.reading import GOOD, Reading
@@ -24,7 +27,6 @@ class NumberedDevice:
         self,
         thing: str,
         port: int,
-        password: str,
         *,
         lane: str = BULK,
         wall_clock: bool = True,
@@ -34,13 +36,17 @@ class NumberedDevice:
         self.made = 0
         self._lane = lane
         self._wall_clock = wall_clock
-        self._broker = Broker("127.0.0.1", port, thing, thing, password)
+        self._broker = Broker("127.0.0.1", port, thing)
         self._epoch = epoch_number(incarnation, 1, 0)
         self._sender = Sender(resend_ms=500)
         self._sender.open(self._epoch)
         self._packs = 0
         self._bodies: dict[int, str] = {}
         self._due = asyncio.Event()
+
+    def admit(self, data: Path) -> None:
+        """Have the gateway with this data folder let it in. To be done before it is started."""
+        self._broker = replace(self._broker, tls=device_tls(data, self.thing))
 
     def held(self) -> int:
         """Packs that the gateway has not confirmed."""

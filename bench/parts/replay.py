@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bench.parts import rig
+from bench.parts import devices, rig
 from edge.outbox_file import OutboxFile
 from firmware.core.clock import Epochs
 from firmware.core.journal import Journal
@@ -47,7 +47,7 @@ port = {page}
 name = "devices"
 kind = "mqtt"
 port = {broker}
-devices = [{{ thing = "wearable-1", model = "kerb-wearable", password_file = "wearable-1.password" }}]
+devices = [{{ thing = "wearable-1", model = "kerb-wearable" }}]
 """
 
 
@@ -64,15 +64,14 @@ def measure(hours: float) -> dict[str, Any]:
         folder = Path(name)
         ports = {"page": free_port(), "broker": free_port(), "nowhere": free_port()}
         (folder / "gateway.toml").write_text(_CONFIG.format(**ports))
-        (folder / "wearable-1.password").write_text("secret")
         times = _fill(folder / "device", ports["broker"], round(hours * 3600_000 / _PERIOD_MS))
+        devices.admit(folder / "data", DEVICE, folder / "device")
         gateway = rig.start(stack, "edge", "run", str(folder / "gateway.toml"), output=None)
         _wait_for(ports["page"], 0)
         started = time.monotonic()
-        line = ["--board", "kerb-wearable", "--id", DEVICE, "--user", DEVICE]
-        line += ["--broker", f"127.0.0.1:{ports['broker']}"]
-        line += ["--password-file", str(folder / "wearable-1.password"), "--state", str(folder / "device")]
-        device = rig.start(stack, "hardware.sim.device", *line, "--journal-kb", str(_JOURNAL_KB), output=_NOWHERE)
+        line = ["--board", "kerb-wearable", "--id", DEVICE, "--broker", f"127.0.0.1:{ports['broker']}"]
+        line += ["--state", str(folder / "device"), "--journal-kb", str(_JOURNAL_KB)]
+        device = rig.start(stack, "hardware.sim.device", *line, output=_NOWHERE)
         _wait_for(ports["page"], len(times))
         _wait_released(folder / "device" / "journal.flash")
         replay_s = time.monotonic() - started
@@ -116,8 +115,8 @@ def _wait_released(flash: Path) -> None:
 
 def _fill(state: Path, port: int, count: int) -> list[int]:
     """A device that has been offline: its state, and the times of what it holds."""
-    options: dict[str, Any] = {"device": DEVICE, "host": "127.0.0.1", "port": port, "user": DEVICE}
-    prepare(state, board="kerb-wearable", **options, password="secret", recording=0, journal_kb=_JOURNAL_KB)
+    options: dict[str, Any] = {"device": DEVICE, "host": "127.0.0.1", "port": port}
+    prepare(state, board="kerb-wearable", **options, recording=0, journal_kb=_JOURNAL_KB)
     flash = FileFlash(str(state / "journal.flash"))
     journal = Journal(flash)
     journal.open(Epochs(str(state), _Hal()).next())  # type: ignore[arg-type]  # it needs no more of a port

@@ -1,6 +1,7 @@
 """The gateway's config: one TOML file; every mistake is named with its key and line."""
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -138,12 +139,15 @@ class Config(Table):
         return list(placed(self._rules, self.models()))
 
 
-def load_config(path: Path) -> Config:
-    """The config in the file. Raises TomlFileError with file, line, key and reason."""
+def load_config(path: Path, *, whole: bool = True) -> Config:
+    """The config in the file. Raises TomlFileError with file, line, key and reason.
+
+    whole: the keys and certificates that it names must be there, as the gateway needs them to run.
+    """
     config = load_toml(path, Config, context=lambda content: {"models": _models(path, content)})
     config = config.model_copy(update={"directory": path.parent.absolute()})
     text = path.read_text(encoding="utf-8")
-    for location, reason in _conflicts(config):
+    for location, reason in chain(_conflicts(config), _missing_files(config) if whole else ()):
         raise TomlFileError(path, line_of(text, location), ".".join(map(str, location)), reason)
     if config.alarms is not None:
         file = config.path(config.alarms.rules)
@@ -185,8 +189,12 @@ def _conflicts(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
             kind = device.declared.device.link
             if kind != link.kind:
                 yield here, f"{device.thing}: {device.model} is a {kind} device, the link is {link.kind}"
-            for file in device.files:
-                yield from _missing(config, here, file)
+
+
+def _missing_files(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    for number, link in enumerate(config.links):
+        for file in (file for device in link.devices for file in device.files):
+            yield from _missing(config, ("links", number, "devices"), file)
     for key in ("password_file", "ca", "certificate", "key"):
         yield from _missing(config, ("uplink", key), getattr(config.uplink, key))
 

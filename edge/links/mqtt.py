@@ -1,7 +1,7 @@
 """Devices that speak MQTT: the gateway's own broker, and custody of what their journals hold.
 
-A device's pack is taken over in order and once; its cursor is published after our commit, and only then does the device
-delete its copy.
+The broker speaks TLS only, and knows each device by its certificate (device_authority.py). A device's pack is taken
+over in order and once; its cursor is published after our commit, and only then does the device delete its copy.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge import config
+from edge.device_authority import GATEWAY, DeviceAuthority
 from edge.errors import ActionFailed, ActionRefused, LinkError
 from edge.links.base import Attached, Clock, Intake, Origin, Surroundings
 from edge.links.entrusted import Entrusted, decode
@@ -27,27 +28,30 @@ from protocols.custody import AHEAD, STORE
 from protocols.errors import DecodeError, ProtocolError
 from protocols.reading import reading
 from runtime.broker import BrokerError, EmbeddedBroker, User
+from runtime.certificates import subject
 from runtime.mqtt import Broker, Message, MqttError, Session, keep_session
+from runtime.tls import client_tls
 
 if TYPE_CHECKING:
     from protocols.reading import Value
 
 logger = logging.getLogger(__name__)
 
-_SELF = "gateway"
 _RESULT_MS = 5000  # within which a device says how a command ended
 _LOOK_S = 2.0  # between two looks whether there is an update to be offered
+_ADMISSIONS_S = 0.5
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where we ourselves find a broker that listens there
 
 
 def make_link(declared: config.MqttLink, surroundings: Surroundings) -> "MqttLink":
-    """The link as the config declares it. Raises ConfigError for a password that cannot be read."""
+    """The link as the config declares it. Raises AdmissionError for certificates that cannot be used."""
     made = MqttLink(
         name=declared.name,
         directory=_volatile(surroundings.data) / f"broker-{declared.name}",
         host=declared.host,
         port=declared.port,
         devices=[Attached(device.thing, device.declared, device.address) for device in declared.devices],
-        passwords={device.thing: surroundings.secret(device.password_file) for device in declared.devices},
+        authority=DeviceAuthority(surroundings.data),
         cursors=surroundings.cursors(),
         images=surroundings.images,
         intake=surroundings.intake,
@@ -59,7 +63,7 @@ def make_link(declared: config.MqttLink, surroundings: Surroundings) -> "MqttLin
 
 
 class MqttLink:
-    """The broker for a gateway's MQTT devices, and the receiver of each. `passwords` by device id."""
+    """The broker for a gateway's MQTT devices, and the receiver of each. `authority` knows who is let in."""
 
     def __init__(
         self,
@@ -69,7 +73,7 @@ class MqttLink:
         host: str,
         port: int,
         devices: Sequence[Attached],
-        passwords: Mapping[str, str],
+        authority: DeviceAuthority,
         cursors: Mapping[tuple[str, str], dict[int, int]],
         images: Images,
         intake: Intake,
@@ -87,23 +91,41 @@ class MqttLink:
         self.updates = Updates({device.thing: device.model.device.model for device in devices}, images.for_thing)
         self._parts: dict[str, update.Part] = {}  # that devices wait for, one each
         self._update_news = asyncio.Event()
-        password = secrets.token_urlsafe(24)
-        self._broker = EmbeddedBroker(
-            directory,
-            host=host,
-            port=port,
-            users=[User(_SELF, ["d/#"], ["d/#"], password), *(_device_user(d, passwords[d]) for d in self._devices)],
-        )
-        self._login = Broker(host, port, f"{_SELF}-{self._session_id}", _SELF, password)
+        self._authority = authority
+        here = _EVERYWHERE.get(host, host)
+        tls = authority.broker([here])
+        self._broker = EmbeddedBroker(directory, host=host, port=port, users=[], tls=tls)
+        own = authority.gateway()
+        login = client_tls(ca=authority.file, certificate=own, key=own)
+        self._login = Broker(here, port, f"{GATEWAY}-{self._session_id}", tls=login)
 
     async def run(self) -> None:
         """Serve the devices until cancelled. Raises LinkError when the broker cannot be started."""
+        version = self._authority.version()  # before they are read: what changes in between is seen as a change
+        self._admit()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._broker.run(), name=f"{self.name}: broker")
+                tasks.create_task(self._follow_admissions(version), name=f"{self.name}: admissions")
                 tasks.create_task(self._run_session(), name=f"{self.name}: session")
         except* BrokerError as group:
             raise LinkError(self.name, str(group.exceptions[0])) from group
+
+    def _admit(self) -> None:
+        """Let in the devices of this link that are admitted, and ourselves. Raises AdmissionError."""
+        serials = self._authority.serials()
+        for device in self._devices.keys() - serials.keys():
+            logger.warning("%s: %s is not admitted yet; see `kerb edge admit`", self.name, device)
+        devices = [_device_user(each, serials[each]) for each in self._devices if each in serials]
+        self._broker.set_users([User(subject(GATEWAY), ["d/#"], ["d/#"]), *devices])
+
+    async def _follow_admissions(self, seen: int) -> None:
+        """A device that is admitted or revoked meanwhile is let in or thrown out at once."""
+        while True:
+            await asyncio.sleep(_ADMISSIONS_S)
+            if (now := self._authority.version()) != seen:
+                seen = now
+                self._admit()
 
     async def act(self, thing: str, command: Command, value: "Value") -> "Value":
         """Tell the device, and wait for its result; see edge.links.base.Link."""
@@ -266,11 +288,10 @@ def _volatile(data: Path) -> Path:
     return Path(os.environ.get("RUNTIME_DIRECTORY", data))
 
 
-def _device_user(device: str, password: str) -> User:
+def _device_user(device: str, serial: str) -> User:
     """A device may touch its own prefix and nothing else."""
     return User(
-        device,
+        subject(device, serial),
         publish=[f"d/{device}/birth", f"d/{device}/up/+", f"d/{device}/result", f"d/{device}/update"],
         subscribe=[f"d/{device}/cursor/+", f"d/{device}/cmd", f"d/{device}/offer", f"d/{device}/part"],
-        password=password,
     )

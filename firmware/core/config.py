@@ -1,7 +1,7 @@
 """The device's config: one JSON file in its storage, written at provisioning.
 
 {"device": "wearable-1", "app": "wearable",
- "broker": {"host": "...", "port": 1883, "user": "...", "password": "..."},
+ "broker": {"host": "...", "port": 8884},
  "board": {"i2c": [{"bus": 0, "scl": 5, "sda": 4, "freq_hz": 400000}],
  "chips": [{"chip": "max30102", "bus": 0, "address": 87, "int_pin": 6}],
  "pins": [{"name": "door", "pin": 14, "use": "input", "pull": "up"}]}, "settings": {what the app lets one set}}
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NAME = "config.json"
 _MOST_BYTES = 8192
-_BROKER = (("host", str), ("port", int), ("user", str), ("password", str))
+_BROKER = (("host", str), ("port", int))
 
 
 class Config:

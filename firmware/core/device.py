@@ -45,6 +45,7 @@ class Device:
             self.clock,
             self._journal,
             Epochs(storage, hal),
+            storage=storage,
             birth=self._birth,
             on_alive=self.watch("uplink", _UPLINK_LIMIT_MS),
             on_announced=self._announced,

@@ -1,4 +1,8 @@
-"""A client for MQTT 3.1.1 on asyncio: one connection, from `connect` until something fails."""
+"""A client for MQTT 3.1.1 over TLS on asyncio: one connection, from `connect` until something fails.
+
+A line may die without a word. So whenever something was sent that nothing was heard after, the broker is soon asked for
+a word, and the connection is over if none comes. A line that nothing is sent on is tried twice in a keepalive interval.
+"""
 
 import asyncio
 
@@ -7,13 +11,16 @@ from firmware.errors import MqttError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable, Sequence
     from typing import TypeVar
 
     Result = TypeVar("Result")
 
-_ANSWER_S = 10  # within which a broker must answer, and take what is sent to it
-_MOST_UNANSWERED = 3  # pings
+_ANSWER_S = 3  # within which a broker must answer, and take what is sent to it
+_HANDSHAKE_S = 6  # for TLS: boards reckon a second or two
+_LOOK_S = 0.5
+_ASK_LOOKS, _DEAD_LOOKS = 2, 6  # after so many without a word a ping is sent, and the line is given up
 _LONGEST_PACKET = 16384  # of what a device is sent
 
 
@@ -28,20 +35,23 @@ class MqttClient:
         *,
         host: str,
         port: int,
+        tls: "ssl.SSLContext",
+        server_name: str,
         client_id: str,
-        user: str,
-        password: str,
         will: "tuple[str, bytes] | None" = None,
         keepalive_s: int = 10,
     ):
         self._where = (host, port)
-        self._connect = packets.connect(client_id, user, password, will=will, keepalive_s=keepalive_s)
-        self._keepalive_s = keepalive_s
+        self._tls = tls
+        self._server_name = server_name
+        self._connect = packets.connect(client_id, will=will, keepalive_s=keepalive_s)
+        self._idle_looks = int(keepalive_s / 2 / _LOOK_S)
         self._reader: "asyncio.StreamReader | None" = None
         self._writer: "asyncio.StreamWriter | None" = None
         self._sending = asyncio.Lock()
         self._last_id = 0
-        self._silence = 0  # pings since something was heard
+        self._idle = 0  # looks since something was sent
+        self._unheard = 0  # looks since something was sent that nothing was heard after; 0: nothing is waited for
         self._answers: "dict[int, asyncio.Event]" = {}  # packet id -> set by its PUBACK or SUBACK
         self._refused: "set[int]" = set()
 
@@ -50,35 +60,36 @@ class MqttClient:
         try:
             await self._log_in()
         except MqttError:
-            self.close()
+            await self.close()
             raise
 
     async def _log_in(self) -> None:
+        opening = asyncio.open_connection(*self._where, ssl=self._tls, server_hostname=self._server_name)
         try:
-            self._reader, self._writer = await _within(asyncio.open_connection(*self._where), "no connection")
-        except OSError as error:
-            raise MqttError(f"no connection: {error}") from error
-        await self._send(self._connect)
+            self._reader, self._writer = await _within(opening, "no connection", _HANDSHAKE_S)
+            await self._send(self._connect, seconds=_HANDSHAKE_S)  # MicroPython shakes hands with the first bytes
+        except (OSError, ValueError) as error:  # ValueError: MicroPython's, for a certificate that is not believed
+            raise MqttError(f"no connection: {_line(error)}") from error
         first, body = await _within(self._packet(), "no CONNACK")
         if first >> 4 != packets.CONNACK:
             raise MqttError("the first packet is not a CONNACK")
         packets.check_connack(body)
+        self._unheard = 0
 
     async def serve(self, on_message: "Callable[[str, bytes], None]") -> None:
         """Read packets and keep the connection alive until it fails. Raises MqttError. `on_message` must not block."""
-        self._silence = 0
-        pinging = asyncio.create_task(self._ping(asyncio.current_task()))
+        watching = asyncio.create_task(self._watch(asyncio.current_task()))
         try:
             while True:
                 first, body = await self._packet()
-                self._silence = 0
+                self._unheard = 0
                 await self._take(first, body, on_message)
         except asyncio.CancelledError as error:
-            if self._silence > _MOST_UNANSWERED:
+            if self._unheard >= _DEAD_LOOKS:
                 raise MqttError("the broker is silent") from error
             raise
         finally:
-            pinging.cancel()
+            watching.cancel()
 
     async def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
         """Publish; with QoS 1 wait until the broker has acknowledged. Raises MqttError."""
@@ -103,13 +114,18 @@ class MqttClient:
     async def disconnect(self) -> None:
         """Take leave, so that the will is not published. Raises MqttError."""
         await self._send(packets.DISCONNECT)
-        self.close()
+        await self.close()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connection without a word: the broker publishes the will."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        writer.close()
+        try:
+            await writer.wait_closed()  # MicroPython closes here, and at once
+        except OSError:
+            pass  # it was broken already
 
     async def _take(self, first: int, body: bytes, on_message: "Callable[[str, bytes], None]") -> None:
         kind = first >> 4
@@ -135,20 +151,20 @@ class MqttClient:
         finally:
             del self._answers[number]
 
-    async def _ping(self, serving: "asyncio.Task[None] | None") -> None:
-        """Ping twice in a keepalive interval; each one is answered, so after a few unanswered ones the line is dead."""
-        while True:
-            await asyncio.sleep(self._keepalive_s / 2)
-            self._silence += 1
-            try:
-                if self._silence <= _MOST_UNANSWERED:
+    async def _watch(self, serving: "asyncio.Task[None] | None") -> None:
+        """Look whether the line lives; cancel `serving` when it does not."""
+        while self._unheard < _DEAD_LOOKS:
+            await asyncio.sleep(_LOOK_S)
+            self._idle += 1
+            if self._unheard:
+                self._unheard += 1
+            if self._unheard == _ASK_LOOKS or (not self._unheard and self._idle >= self._idle_looks):
+                try:
                     await self._send(packets.PINGREQ)
-                    continue
-            except MqttError:
-                self._silence = _MOST_UNANSWERED + 1
-            if serving is not None:
-                serving.cancel()
-            return
+                except MqttError:
+                    self._unheard = _DEAD_LOOKS
+        if serving is not None:
+            serving.cancel()
 
     async def _packet(self) -> "tuple[int, bytes]":
         first = (await self._read(1))[0]
@@ -175,14 +191,16 @@ class MqttClient:
             raise MqttError("the connection is lost") from error
         return data
 
-    async def _send(self, *sending: bytes) -> None:
+    async def _send(self, *sending: bytes, seconds: int = _ANSWER_S) -> None:
         async with self._sending:
             if self._writer is None:
                 raise MqttError("not connected")
             try:
                 for packet in sending:
                     self._writer.write(packet)
-                await _within(self._writer.drain(), "the broker takes nothing")
+                self._idle = 0
+                self._unheard = self._unheard or 1
+                await _within(self._writer.drain(), "the broker takes nothing", seconds)
             except OSError as error:
                 raise MqttError(f"the connection is lost: {error}") from error
 
@@ -198,3 +216,8 @@ async def _within(waiting: "Awaitable[Result]", complaint: str, seconds: float =
         return await asyncio.wait_for(waiting, seconds)
     except asyncio.TimeoutError as error:
         raise MqttError(f"{complaint} within {seconds} s") from error
+
+
+def _line(error: Exception) -> str:
+    """What an error says, on one line: MicroPython's reasons not to believe a certificate are several."""
+    return " ".join(str(error).split())

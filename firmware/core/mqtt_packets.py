@@ -22,16 +22,13 @@ _REFUSALS = {
 }
 
 
-def connect(
-    client_id: str, user: str, password: str, *, will: "tuple[str, bytes] | None" = None, keepalive_s: int
-) -> bytes:
-    """CONNECT with a clean session. The will, (topic, payload), is retained and of QoS 1."""
-    flags = 0xC2
+def connect(client_id: str, *, will: "tuple[str, bytes] | None" = None, keepalive_s: int) -> bytes:
+    """CONNECT with a clean session, without user and password. The will, (topic, payload), is retained and of QoS 1."""
+    flags = 0x02
     fields = _text(client_id)
     if will is not None:
         flags |= 0x2C
         fields += _text(will[0]) + struct.pack(">H", len(will[1])) + will[1]
-    fields += _text(user) + _text(password)
     return _packet(0x10, _text("MQTT") + struct.pack(">BBH", 4, flags, keepalive_s) + fields)
 
 

@@ -4,11 +4,13 @@ import asyncio
 import json
 import random
 
+from firmware.core import identity
 from firmware.core.handover import Handover
 from firmware.core.mqtt import MqttClient
 from firmware.errors import JournalError, MqttError
 from protocols import cursor, topics
 from protocols.errors import DecodeError
+from protocols.identity import SERVER_NAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,14 +24,14 @@ if TYPE_CHECKING:
     from protocols.reading import Reading
 
 _LOOK_S = 1
-_FIRST_GAP_MS, _LAST_GAP_MS = 250, 3000  # it is a gateway next door, not a server of thousands
+_FIRST_GAP_MS, _LAST_GAP_MS = 250, 2000  # it is a gateway next door, not a server of thousands
 
 
 class Uplink:
     """One lane (bulk) to the gateway. `append` never waits; `run` connects, sends, and comes back after every failure.
 
     `birth` is what the birth certificate says besides device, state and epoch; `on_announced` is told when the broker
-    has it. `on_alive` is told at least once in half a minute.
+    has it. `on_alive` is told at least once in half a minute. The device's identity lies in `storage`.
     """
 
     def __init__(
@@ -39,12 +41,14 @@ class Uplink:
         journal: "Journal",
         epochs: "Epochs",
         *,
+        storage: str,
         birth: "dict[str, Any]",
         on_alive: "Callable[[], None]" = lambda: None,
         on_announced: "Callable[[], None]" = lambda: None,
     ):
         self._config = config
         self._clock = clock
+        self._storage = storage
         self._handover = Handover(journal, epochs, device=config.device)
         self._birth = birth
         self._on_alive = on_alive
@@ -92,7 +96,8 @@ class Uplink:
         await self._client.publish(self._birth_topic, self._certificate("online"), qos=1, retain=True)
 
     async def run(self) -> None:
-        """Serve until cancelled."""
+        """Serve until cancelled. Raises ConfigError if the device has no identity that can be used."""
+        self._tls = identity.tls(self._storage)
         while True:
             self._on_alive()
             try:
@@ -117,9 +122,9 @@ class Uplink:
         finally:
             self._client = None
             self._handover.disconnected()
-            client.close()
             if serving is not None:
                 serving.cancel()
+            await client.close()
 
     async def _serve(self, client: MqttClient) -> None:
         try:
@@ -182,8 +187,8 @@ class Uplink:
         return MqttClient(
             host=broker["host"],
             port=broker["port"],
-            client_id=self._config.device,
-            user=broker["user"],
-            password=broker["password"],
+            tls=self._tls,
+            server_name=SERVER_NAME,
+            client_id=identity.client_id(self._storage),
             will=(self._birth_topic, self._certificate("offline")),
         )

@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hardware.sim.device import public_key
 from runtime.process import die_with_parent, free_port
 
 CUFF = "C0:00:00:00:00:01"
@@ -46,8 +46,8 @@ name = "own"
 kind = "mqtt"
 port = {broker}
 devices = [
-    {{ thing = "wearable-1", model = "kerb-wearable", password_file = "wearable-1.password" }},
-    {{ thing = "room-1", model = "kerb-sensor-node", password_file = "room-1.password" }},
+    {{ thing = "wearable-1", model = "kerb-wearable" }},
+    {{ thing = "room-1", model = "kerb-sensor-node" }},
 ]
 
 [[links]]
@@ -122,7 +122,7 @@ class Block:
     children: dict[str, Child] = field(default_factory=dict)
 
     def prepare(self) -> None:
-        """Write the config and the secrets, and choose the ports."""
+        """Write the config, choose the ports, and have the gateway admit its devices."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self._lock = (self.directory / "block.lock").open("w")
         try:
@@ -134,8 +134,6 @@ class Block:
         gps = self.directory / "gps"
         config = self.directory / "gateway.toml"
         config.write_text(_CONFIG.format(gateway=GATEWAY, gps=gps, cuff=CUFF, oximeter=OXIMETER, **ports))
-        for name in ("wearable-1", "room-1"):
-            self._secret(f"{name}.password", secrets.token_urlsafe(24))
         hub_data = str(self.directory / "hub")
         hub = ["hub", "run", "--data", hub_data, "--port", str(self.hub_port), "--mqtt-port", str(ports["hub_mqtt"])]
         period = str(self.cuff_period_s)
@@ -152,19 +150,20 @@ class Block:
         self.children[name] = Child(name, [*_PYTHON, *module])
 
     def _add_device(self, name: str, board: str, broker: int, **files: object) -> None:
-        """A device of our own: real firmware on a simulated board. `files`: what its launcher reads as JSON."""
-        line = ["--board", board, "--id", name, "--broker", f"127.0.0.1:{broker}", "--user", name]
-        line += ["--password-file", str(self.directory / f"{name}.password"), "--state", str(self.directory / name)]
+        """A device of our own: real firmware on a simulated board. The gateway signs its key, once for all its starts.
+
+        `files`: what its launcher reads as JSON. Raises BlockError.
+        """
+        state = self.directory / name
+        if not (state / "admission.json").exists():
+            config = str(self.directory / "gateway.toml")
+            (state / "admission.json").write_text(_output("edge", "admit", config, name, public_key(state)))
+        line = ["--board", board, "--id", name, "--broker", f"127.0.0.1:{broker}", "--state", str(state)]
         for option, content in files.items():
             file = self.directory / f"{name}.{option}.json"
             file.write_text(json.dumps(content))
             line += [f"--{option}", str(file)]
         self._add(name, ["hardware.sim.device", *line])
-
-    def _secret(self, name: str, text: str) -> None:
-        path = self.directory / name
-        path.touch(mode=0o600)
-        path.write_text(text)
 
     def enrol(self) -> None:
         """Wait for the hub and enrol the gateway there, once for all its starts. Raises BlockError."""
@@ -263,7 +262,7 @@ def enrol(hub_url: str, token: str, gateway: str, directory: Path) -> None:
 def _output(*command: str) -> str:
     done = subprocess.run([*_PYTHON, *command], capture_output=True, text=True, check=False, env=_environment())
     if done.returncode:
-        raise BlockError(f"the gateway cannot be enrolled:\n{done.stderr.strip()}")
+        raise BlockError(f"kerb {' '.join(command[:2])} failed:\n{done.stderr.strip()}")
     return done.stdout.strip()
 
 

@@ -1,8 +1,7 @@
 """Runs a simulated device: the real firmware in real MicroPython on a simulated board.
 
-    python -m hardware.sim.device --board kerb-wearable --id wearable-1 --broker 127.0.0.1:1883 --user wearable-1
-        --password-file FILE --state DIR [--app APP] [--image DIR] [--recording 0|1|2] [--world FILE]
-        [--settings FILE]
+    python -m hardware.sim.device --board kerb-wearable --id wearable-1 --broker 127.0.0.1:8884 --state DIR
+        [--app APP] [--image DIR] [--recording 0|1|2] [--world FILE] [--settings FILE]
 
 The state directory is the root of the device's flash. Writes config, board and recording there, and the compiled image
 of the app; or what `kerb firmware build --simulated` has made, but only once, since the device updates itself then.
@@ -48,8 +47,6 @@ def prepare(
     device: str,
     host: str,
     port: int,
-    user: str,
-    password: str,
     recording: int = 2,
     world: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -75,13 +72,11 @@ def prepare(
     config = {
         "device": device,
         "app": app,
-        "broker": {"host": host, "port": port, "user": user, "password": password},
+        "broker": {"host": host, "port": port},
         "board": found.model_dump(include=_CONFIGURED, exclude_none=True),
         "settings": settings or {},
     }
-    path = state / "config.json"
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(config))
+    (state / "config.json").write_text(json.dumps(config))
     _write(state / "host", _simulated())
     if image is None:
         _write(state / "a", files)
@@ -152,6 +147,15 @@ def run(state: Path, *, wall_clock: bool = True) -> int:
         time.sleep(_START_S)
 
 
+def public_key(state: Path) -> str:
+    """The public key, in hex, of the key that the device has made in its state directory, or makes now."""
+    state.mkdir(parents=True, exist_ok=True)
+    told = f"from firmware.core import identity; print(identity.public_key({str(state)!r}).hex())"
+    line = [micropython(), "-X", f"heapsize={HEAP}", "-c", told]
+    environment = {**os.environ, "MICROPYPATH": f"{ROOT}:.frozen"}
+    return subprocess.run(line, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def micropython() -> str:
     """The MicroPython binary. Raises SystemExit when there is none."""
     beside = Path(sys.executable).parent / "micropython"
@@ -168,8 +172,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--app", help="the firmware's app (the board file says which)")
     parser.add_argument("--id", required=True)
     parser.add_argument("--broker", required=True, metavar="HOST:PORT")
-    parser.add_argument("--user", required=True)
-    parser.add_argument("--password-file", required=True, type=Path)
     parser.add_argument("--state", required=True, type=Path)
     parser.add_argument("--recording", type=int, choices=range(pulses.RECORDINGS), default=2)
     parser.add_argument("--no-wall-clock", action="store_true", help="the device never learns what time it is")
@@ -189,8 +191,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         device=options.id,
         host=host,
         port=int(port),
-        user=options.user,
-        password=options.password_file.read_text().strip(),
         recording=options.recording,
         world=json.loads(options.world.read_text()) if options.world else None,
         settings=json.loads(options.settings.read_text()) if options.settings else None,

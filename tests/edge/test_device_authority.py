@@ -24,7 +24,7 @@ url = "mqtt://127.0.0.1"
 [[links]]
 name = "devices"
 kind = "mqtt"
-devices = [{ thing = "w-1", model = "kerb-wearable", password_file = "gateway.toml" }]
+devices = [{ thing = "w-1", model = "kerb-wearable" }]
 """
 
 

@@ -6,6 +6,7 @@ import sqlite3
 
 import pytest
 
+from edge.device_authority import DeviceAuthority
 from edge.links.base import Attached
 from edge.links.mqtt import MqttLink
 from edge.outbox import Outbox
@@ -36,7 +37,7 @@ class Gateway:
             host="127.0.0.1",
             port=free_port(),
             devices=[Attached("w", MODEL, "")],
-            passwords={"w": "secret"},
+            authority=DeviceAuthority(folder),
             cursors=self.file.cursors(),
             images=Images(folder),
             intake=self.pipeline,

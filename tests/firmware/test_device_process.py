@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from edge.links.mqtt import _device_user
 from firmware.core.journal import Journal
 from firmware.core.mqtt import MqttClient
 from hardware.sim.chips.norflash import NorFlash
@@ -19,8 +18,7 @@ from hardware.sim.device import ROOT, command
 from protocols import cursor, senml
 from protocols.custody import STORE, Receiver, incarnation_of
 from protocols.reading import GOOD, to_float
-from runtime.broker import User
-from tests.firmware.test_mqtt import running_broker
+from tests.firmware.played import broker_of
 
 DEVICE = "wearable-1"
 
@@ -28,8 +26,8 @@ DEVICE = "wearable-1"
 class Gateway:
     """Stores packs as a gateway does and publishes the cursor. `silent`: takes nothing, as if it were not there."""
 
-    def __init__(self, port: int):
-        self._client = MqttClient(host="127.0.0.1", port=port, client_id="gw", user="gw", password="pw")
+    def __init__(self, client: MqttClient):
+        self._client = client
         self.receiver = Receiver()
         self.packs: dict[tuple[int, int], senml.DevicePack] = {}
         self.births: list[dict[str, object]] = []
@@ -70,8 +68,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Close the connection."""
-        self._client.close()
-        await asyncio.sleep(0)
+        await self._client.close()
 
     def epochs(self) -> dict[int, list[int]]:
         found: dict[int, list[int]] = {}
@@ -82,12 +79,8 @@ class Gateway:
 
 @asynccontextmanager
 async def gateway(directory: Path) -> AsyncIterator[tuple[Gateway, int]]:
-    users = [
-        User("gw", ["d/#"], ["d/#"], "pw"),
-        _device_user(DEVICE, "secret"),
-    ]
-    async with running_broker(directory / "broker", users) as port:
-        playing = Gateway(port)
+    async with broker_of(directory, DEVICE, directory / "state") as (port, client):
+        playing = Gateway(client)
         running = asyncio.create_task(playing.run(), name="gateway")
         try:
             yield playing, port
@@ -101,10 +94,7 @@ async def gateway(directory: Path) -> AsyncIterator[tuple[Gateway, int]]:
 
 @asynccontextmanager
 async def wearable(directory: Path, port: int, *options: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    password = directory / "password"
-    password.write_text("secret\n")
-    arguments = ["--board", "kerb-wearable", "--id", DEVICE, "--user", DEVICE, "--password-file", str(password)]
-    arguments += ["--broker", f"127.0.0.1:{port}"]
+    arguments = ["--board", "kerb-wearable", "--id", DEVICE, "--broker", f"127.0.0.1:{port}"]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "hardware.sim.device", *arguments, "--state", str(directory / "state"), *options,
         cwd=ROOT, stdout=asyncio.subprocess.DEVNULL,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.parts import ota_change, ota_offers
+from bench.parts import devices, ota_change, ota_offers
 from bench.parts.micropython import run_micropython
 from firmware.boot import slots
 from hardware import images, signing
@@ -170,7 +170,8 @@ def test_slots_without_a_record(tmp_path: Path) -> None:
 
 def test_a_compiled_image_starts_from_its_slot(tmp_path: Path) -> None:
     """The wearable, chosen by boot/, on a trial: as on a board, but for the simulated hardware."""
-    prepare(tmp_path, board="kerb-wearable", device="w", host="127.0.0.1", port=1, user="w", password="p", recording=0)
+    prepare(tmp_path, board="kerb-wearable", device="w", host="127.0.0.1", port=1, recording=0)
+    devices.admit(tmp_path / "gateway", "w", tmp_path)
     for path, data in images.files("wearable", "firmware.hal.sim").items():
         target = tmp_path / "b" / path
         target.parent.mkdir(parents=True, exist_ok=True)

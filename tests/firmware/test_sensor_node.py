@@ -156,7 +156,7 @@ class Kept:
             {
                 "device": "n",
                 "app": "sensor_node",
-                "broker": {"host": "h", "port": 1, "user": "n", "password": "p"},
+                "broker": {"host": "h", "port": 1},
                 "board": found.model_dump(mode="json", include={"i2c", "chips", "pins"}, exclude_none=True),
                 "settings": settings,
             }

@@ -14,7 +14,7 @@ from protocols.reading import GOOD, Reading
 CONFIG = {
     "device": "w",
     "app": "wearable",
-    "broker": {"host": "127.0.0.1", "port": 1883, "user": "w", "password": "p"},
+    "broker": {"host": "127.0.0.1", "port": 1883},
     "board": {"i2c": [], "chips": []},
 }
 
@@ -50,7 +50,7 @@ async def test_a_connection_ends_when_a_cursor_cannot_be_followed(tmp_path, monk
     """Else the device would send for ever, and hear nothing."""
     hal = Hal()
     journal = Journal(NorFlash(8))
-    uplink = Uplink(Config(CONFIG), Clock(hal), journal, Epochs(str(tmp_path), hal), birth={})
+    uplink = Uplink(Config(CONFIG), Clock(hal), journal, Epochs(str(tmp_path), hal), storage=str(tmp_path), birth={})
     uplink.append([Reading("heart_rate", 70, "/min", GOOD, 1)], wall_clock=False)
     epoch = uplink._handover.epoch
 
@@ -68,7 +68,7 @@ def test_what_the_flash_refuses_is_declared_lost_when_it_takes_records_again(tmp
     hal = Hal()
     flash = NorFlash(8)
     journal = Journal(flash)
-    uplink = Uplink(Config(CONFIG), Clock(hal), journal, Epochs(str(tmp_path), hal), birth={})
+    uplink = Uplink(Config(CONFIG), Clock(hal), journal, Epochs(str(tmp_path), hal), storage=str(tmp_path), birth={})
 
     def refuse(flash, at, after):
         raise OSError(5, "the flash does not answer")
@@ -90,7 +90,7 @@ def test_a_flash_that_refuses_a_new_epoch_leaves_the_present_one_as_it_is(tmp_pa
     hal = Hal()
     flash = NorFlash(8)
     journal = Journal(flash)
-    uplink = Uplink(Config(CONFIG), Clock(hal), journal, Epochs(str(tmp_path), hal), birth={})
+    uplink = Uplink(Config(CONFIG), Clock(hal), journal, Epochs(str(tmp_path), hal), storage=str(tmp_path), birth={})
     readings = [Reading("heart_rate", 70, "/min", GOOD, 1)]
     for _ in range(6):
         uplink.append(readings, wall_clock=True)

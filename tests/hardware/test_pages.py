@@ -28,7 +28,6 @@ def test_the_pages_are_those_of_the_files() -> None:
 def test_a_device_is_attached_as_its_page_says(name: str, tmp_path: Path) -> None:
     [block] = re.findall(r"```toml\n(.*?)```", pages()[f"{name}.md"], re.DOTALL)
     (tmp_path / "gateway.toml").write_text(HEAD + block)
-    (tmp_path / f"{name}.password").write_text("secret")
     [link] = load_config(tmp_path / "gateway.toml").links
     assert [device.model for device in link.devices] == [name]
 

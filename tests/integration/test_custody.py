@@ -16,7 +16,7 @@ LINK = """
 name = "numbered"
 kind = "mqtt"
 port = {port}
-devices = [{{ thing = "numbered-1", model = "kerb-wearable", password_file = "device.password" }}]
+devices = [{{ thing = "numbered-1", model = "kerb-wearable" }}]
 """
 
 
@@ -30,8 +30,8 @@ async def test_what_is_read_while_the_hub_is_away_arrives_afterwards_marked_and_
     port = free_port()
     lab = Lab(tmp_path / "lab", links=LINK.format(port=port))
     lab.prepare()
-    (lab.directory / "device.password").write_text("of the device")
-    device = NumberedDevice("numbered-1", port, "of the device")
+    device = NumberedDevice("numbered-1", port)
+    device.admit(lab.directory / "gateway")
     device.start()
     try:
         lab.start("hub")

@@ -33,7 +33,7 @@ LINKS = """
 name = "numbered"
 kind = "mqtt"
 port = {broker}
-devices = [{{ thing = "numbered-1", model = "kerb-wearable", password_file = "device.password" }}]
+devices = [{{ thing = "numbered-1", model = "kerb-wearable" }}]
 """
 
 
@@ -43,8 +43,8 @@ async def running(folder: Path) -> AsyncIterator[tuple[Lab, NumberedDevice]]:
     broker = free_port()
     lab = Lab(folder, links=LINKS.format(broker=broker))
     lab.prepare()
-    (folder / "device.password").write_text("of the device")
-    device = NumberedDevice("numbered-1", broker, "of the device")
+    device = NumberedDevice("numbered-1", broker)
+    device.admit(folder / "gateway")
     try:
         lab.start("hub")
         await asyncio.to_thread(lab.enrol)

@@ -9,16 +9,15 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from pathlib import Path
 from typing import Any
 
-from edge.links.mqtt import _device_user
+from bench.parts import devices
 from firmware.core.mqtt import MqttClient
 from hardware import build, images, signing
 from hardware.sim.block import get_json
 from protocols import update
 from protocols.image import Manifest, decode_manifest, encode_manifest
 from protocols.update import Offer, Part, Step
-from runtime.broker import User
 from runtime.process import die_with_parent, free_port
-from tests.firmware.test_mqtt import running_broker
+from tests.firmware.played import broker_of
 
 BOARD, APP, THING = "kerb-wearable-simulated", "wearable", "wearable-1"
 CONFIG = """\
@@ -37,7 +36,7 @@ port = {page}
 name = "devices"
 kind = "mqtt"
 port = {broker}
-devices = [{{ thing = "wearable-1", model = "kerb-wearable", password_file = "password" }}]
+devices = [{{ thing = "wearable-1", model = "kerb-wearable" }}]
 """
 # What makes a version another one: file, what is there, what comes in its place.
 CHANGE = ("firmware/__init__.py", '"0.1.0"', '"0.1.{version}"')
@@ -79,7 +78,7 @@ class Site:
         self._page = free_port()
         self.broker = free_port()
         (folder / "gateway.toml").write_text(CONFIG.format(page=self._page, broker=self.broker, nowhere=free_port()))
-        (folder / "password").write_text("secret")
+        devices.admit(folder / "data", THING, folder / "device")
 
     @asynccontextmanager
     async def running(self, *line: str) -> AsyncIterator[asyncio.subprocess.Process]:
@@ -94,8 +93,8 @@ class Site:
         return self.running("edge", "run", str(self._folder / "gateway.toml"))
 
     def device(self, image: Path) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
-        line = ["--id", THING, "--broker", f"127.0.0.1:{self.broker}", "--user", THING, "--image", str(image)]
-        line += ["--password-file", str(self._folder / "password"), "--state", str(self._folder / "device")]
+        line = ["--id", THING, "--broker", f"127.0.0.1:{self.broker}", "--image", str(image)]
+        line += ["--state", str(self._folder / "device")]
         return self.running("hardware.sim.device", "--board", "kerb-wearable", *line, "--recording", "0")
 
     async def update(self, image: Path, target: str = THING) -> None:
@@ -216,8 +215,8 @@ async def reached(path: Path, size: int) -> int:
 class Peddler:
     """Plays a gateway that offers whatever it is given, and hands out what the device wants of it."""
 
-    def __init__(self, port: int):
-        self._client = MqttClient(host="127.0.0.1", port=port, client_id="gw", user="gw", password="pw")
+    def __init__(self, client: MqttClient):
+        self._client = client
         self._content = b""
         self._ends: asyncio.Queue[Step] = asyncio.Queue()
         self._births: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -262,8 +261,8 @@ class Peddler:
                 if step.id == number:
                     return step
 
-    def close(self) -> None:
-        self._client.close()
+    async def close(self) -> None:
+        await self._client.close()
 
 
 def bad_offers(maker: Maker, running: Path) -> dict[str, tuple[int, int, list[bytes], int]]:
@@ -296,9 +295,9 @@ def bad_offers(maker: Maker, running: Path) -> dict[str, tuple[int, int, list[by
 async def test_what_must_not_run_is_refused_over_the_wire_each_with_its_reason(tmp_path: Path) -> None:
     maker, site = Maker(tmp_path), Site(tmp_path)
     running = maker.image(2)
-    users = [User("gw", ["d/#"], ["d/#"], "pw"), _device_user(THING, "secret")]
-    async with running_broker(tmp_path / "broker", users, port=site.broker), site.device(running):
-        peddler = Peddler(site.broker)
+    playing_it = broker_of(tmp_path, THING, tmp_path / "device", port=site.broker)
+    async with playing_it as (_, client), site.device(running):
+        peddler = Peddler(client)
         playing = asyncio.create_task(peddler.run())
         assert (await peddler.birth())["version"] == 2
         reasons = {}
@@ -312,7 +311,7 @@ async def test_what_must_not_run_is_refused_over_the_wire_each_with_its_reason(t
         assert (await peddler.offer(99, 5, 0, *pieces)).state == update.TRIAL
         born = await peddler.birth()  # the first since the start: nothing before has stopped the device
         assert (born["version"], born["trial"]) == (5, True)
-        peddler.close()
+        await peddler.close()
         await asyncio.wait([playing])
         assert playing.exception()
     assert all(word in reason for word, reason in reasons.items()), reasons
