@@ -46,3 +46,12 @@ class UpdateError(FirmwareError):
     def __init__(self, reason: str):
         super().__init__("update: " + reason)
         self.reason = reason
+
+
+class RegisterError(FirmwareError):
+    """A Modbus register is not there (code 2), or does not take this value (code 3)."""
+
+    def __init__(self, address: int, code: int):
+        super().__init__(f"register {address}: exception {code}")
+        self.address = address
+        self.code = code

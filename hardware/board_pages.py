@@ -60,6 +60,8 @@ def _source(name: str) -> str:
 
 def _wires(board: Board) -> Iterator[tuple[str, ...]]:
     targets = {pin.name: pin.to for pin in board.pins}
+    for port in board.serial:
+        targets |= dict.fromkeys((f"TX of {port.name}", f"RX of {port.name}", f"direction of {port.name}"), port.to)
     names = {f"interrupt of {chip.chip}": boards.parts()[chip.chip].part for chip in board.chips}
     for bus in board.i2c:
         on_it = ", ".join(boards.parts()[chip.chip].part for chip in board.chips if chip.bus == bus.bus)

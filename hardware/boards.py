@@ -98,6 +98,18 @@ class Pin(_Table):
     pull: Literal["up", "down", "driven"] | None = None
 
 
+class Serial(_Table):
+    """A serial port and what is at it; `direction_pin` turns the transceiver of an RS-485 line round."""
+
+    name: str
+    uart: int = Field(ge=0)
+    tx: int = Field(ge=0)
+    rx: int = Field(ge=0)
+    baud: int = Field(gt=0)
+    direction_pin: int | None = Field(default=None, ge=0)
+    to: str
+
+
 class Rail(_Table):
     """A supply: its voltage, and how much it can give."""
 
@@ -133,6 +145,7 @@ class Board(_Table):
     i2c: tuple[Bus, ...] = ()
     chips: tuple[Chip, ...] = ()
     pins: tuple[Pin, ...] = ()
+    serial: tuple[Serial, ...] = ()
     rails: tuple[Rail, ...]
     loads: tuple[Load, ...] = ()
     power: _Power

@@ -40,7 +40,7 @@ class _Box(NamedTuple):
 
 def draw(board: Board) -> str:
     """The picture, as the text of an SVG file."""
-    boxes = [*_chip_boxes(board), *_pin_boxes(board)]
+    boxes = [*_chip_boxes(board), *_serial_boxes(board), *_pin_boxes(board)]
     lines: list[str] = []
     y = _TOP
     pins: dict[int, int] = {}  # pin -> y of its row at the microcontroller
@@ -77,6 +77,14 @@ def _pin_boxes(board: Board) -> Iterator[_Box]:
     for pin in board.pins:
         pull = f" ({pin.pull})" if pin.use == "input" else ""
         yield _Box(pin.name, pin.to, (_Wire(f"{pin.use}{pull}", pin.pin, pin.use),))
+
+
+def _serial_boxes(board: Board) -> Iterator[_Box]:
+    for port in board.serial:
+        wires = [_Wire("TX", port.tx, "output"), _Wire("RX", port.rx, "input")]
+        if port.direction_pin is not None:
+            wires.append(_Wire("direction", port.direction_pin, "output"))
+        yield _Box(port.name, f"{port.to}, {port.baud} baud", tuple(wires))
 
 
 def _trunks(board: Board) -> dict[int, tuple[int, str, list[int]]]:

@@ -32,6 +32,11 @@ def uses(board: Board) -> Iterator[tuple[int, str, str, str | None]]:
         if chip.int_pin is not None:
             held = "high" if parts()[chip.chip].interrupt == "open drain" else None
             yield chip.int_pin, f"interrupt of {chip.chip}", "input", held
+    for port in board.serial:
+        yield port.tx, f"TX of {port.name}", "output", "high"
+        yield port.rx, f"RX of {port.name}", "input", "high"
+        if port.direction_pin is not None:
+            yield port.direction_pin, f"direction of {port.name}", "output", None
     levels = {"up": "high", "down": "low"}
     for pin in board.pins:
         yield pin.pin, pin.name, pin.use, levels.get(pin.pull or "")

@@ -9,8 +9,8 @@ CRC-16/XMODEM, both of polynomial 0x1021).
 from collections import namedtuple
 
 from .errors import DecodeError
-from .modbus.frames import crc16
 from .modbus.registers import scaled
+from .rtu import crc16
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

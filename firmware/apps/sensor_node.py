@@ -3,7 +3,8 @@
 What may be set (`settings` in the config), all of it optional, in the units of the metrics:
 
 {"period_s": 10, "silence_s": 60, "deadband": {"temperature": 0.1},
- "limits": [{"name": "overheat", "metric": "temperature", "above": 40, "hysteresis": 2, "output": "fan"}]}
+ "limits": [{"name": "overheat", "metric": "temperature", "above": 40, "hysteresis": 2, "output": "fan"}],
+ "modbus": {"unit": 17, "registers": ["temperature", "door"], "outputs": ["fan"]}}
 """
 
 import asyncio
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
 
     from firmware.apps.sensors import Metric, Sensor
     from firmware.core.config import Config
+    from firmware.core.modbus_slave import ModbusSlave
+    from firmware.drivers.rs485 import Rs485
     from firmware.hal import DigitalOut, Port
     from protocols.reading import Reading
 
 MODEL = "kerb-sensor-node"
 _PERIOD_S, _SILENCE_S = 10, 60
 _INPUT_S = 0.02
+_EVEN = 0  # the parity that Modbus asks for
 _LIMIT_MS = 10000  # beyond its period, within which a sensor's task has to report
 
 
@@ -55,6 +59,7 @@ class _SensorNode:
         self._channels: "dict[str, _Channel]" = {}
         self._working: "dict[str, bool]" = {}
         self._suppressed = 0
+        self._latest: "dict[str, Any]" = {}  # by metric, for Modbus
         self._sensors = [
             (name, sensor, self._channels_of(sensor, settings), wiring)
             for name, sensor in SENSORS
@@ -64,6 +69,7 @@ class _SensorNode:
         self._inputs = make_inputs(device.config.entries("pins"), device.hal)
         for entry in settings.get("limits", []):
             self._add_limit(entry)
+        self._modbus = self._make_modbus(settings["modbus"]) if "modbus" in settings else None
         device.check("sensors", lambda: all(self._working.values()))
 
     async def run(self) -> None:
@@ -71,6 +77,8 @@ class _SensorNode:
         tasks = [self._sample(*each) for each in self._sensors]
         if self._inputs:
             tasks.append(self._watch_inputs())
+        if self._modbus is not None:
+            tasks.append(_serve(*self._modbus))
         await self._device.run(*tasks, figures=lambda: f", {self._suppressed} readings within their deadbands")
 
     def _channels_of(self, sensor: "Sensor", settings: "dict[str, Any]") -> "list[_Channel | None]":
@@ -99,8 +107,11 @@ class _SensorNode:
         limit = Limit(above=above, below=below, hysteresis=_scaled(_number(entry, "hysteresis", 0), exponent))
         output = None
         if "output" in entry:
-            output = self._device.hal.digital_out(self._device.config.pin(entry["output"], "output")["pin"])
+            output = self._output(entry["output"])
         channel.limits.append((entry["name"], limit, output))
+
+    def _output(self, name: str) -> "DigitalOut":
+        return self._device.hal.digital_out(self._device.config.pin(name, "output")["pin"])
 
     # --- sensors ---
 
@@ -137,6 +148,7 @@ class _SensorNode:
         for channel, value in zip(channels, values):
             if channel is None:
                 continue
+            self._latest[channel.metric.name] = value
             passed = self._passed(channel, value)
             if channel.deadband.passes(value, quality, now_ms) or passed:
                 readings.append(channel.made(value, quality))
@@ -170,8 +182,36 @@ class _SensorNode:
             if told_ms is None or now_ms - told_ms >= self._silence_ms:
                 changed, told_ms = self._inputs, now_ms
             if changed:
-                self._device.publish(_states(changed))
+                readings = _states(changed)
+                self._latest.update([(each.metric, each.value) for each in readings])
+                self._device.publish(readings)
             await asyncio.sleep(_INPUT_S)
+
+    # --- Modbus ---
+
+    def _make_modbus(self, settings: "dict[str, Any]") -> "tuple[ModbusSlave, Rs485]":
+        """The slave's role on the board's RS-485 line."""
+        from firmware.apps.modbus_registers import NodeRegisters  # noqa: PLC0415 - few nodes have it
+        from firmware.core.modbus_slave import ModbusSlave  # noqa: PLC0415
+        from firmware.drivers.rs485 import Rs485  # noqa: PLC0415
+
+        hal, port = self._device.hal, self._device.config.serial("rs485")
+        uart = hal.uart(port["uart"], tx=port["tx"], rx=port["rx"], baud=port["baud"], parity=_EVEN)
+        direction = hal.digital_out(port["direction_pin"]) if "direction_pin" in port else None
+        outputs = [self._output(name) for name in settings.get("outputs", [])]
+        registers = NodeRegisters(settings.get("registers", []), outputs, self._latest)
+        try:
+            slave = ModbusSlave(settings.get("unit", 0), registers)
+        except ValueError as error:
+            raise ConfigError("settings.modbus", str(error)) from error
+        return slave, Rs485(uart, direction, self._device.clock, baud=port["baud"])
+
+
+async def _serve(slave: "ModbusSlave", line: "Rs485") -> None:
+    while True:
+        answer = slave.answer(await line.receive())
+        if answer is not None:
+            await line.send(answer)
 
 
 def _states(inputs: "list[Input]") -> "list[Reading]":

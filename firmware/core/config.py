@@ -41,7 +41,7 @@ class Config:
             raise ConfigError("broker.port", "is no port")
 
     def entries(self, table: str) -> "list[dict[str, Any]]":
-        """All that the board has of "chips" or "pins"; none if it says nothing of them."""
+        """All that the board has of "chips", "pins" or "serial"; none if it says nothing of them."""
         return self._board.get(table, [])  # type: ignore[no-any-return]
 
     def pin(self, name: str, use: str) -> "dict[str, Any]":
@@ -50,6 +50,10 @@ class Config:
         if found["use"] != use:
             raise ConfigError("board.pins", f"{name} is no {use}")
         return found
+
+    def serial(self, name: str) -> "dict[str, Any]":
+        """The serial port of this name. Raises ConfigError if the board has none."""
+        return self._find("serial", "name", name)
 
     def chip(self, name: str) -> "dict[str, Any]":
         """Where the board has this chip: bus, address, int_pin. Raises ConfigError if it has none."""

@@ -34,7 +34,7 @@ SHIMS = ROOT / "hardware" / "sim" / "shims"
 HEAP = "254K"  # 190 kB, some 100 kB of a 32-bit board, are the firmware's, the others the simulated hardware's
 _RESET = 75  # how a process ends whose board starts anew (shims/machine.py)
 _START_S = 0.2  # what a board takes to do so
-_CONFIGURED = {"i2c", "chips", "pins"}  # what of a board's file its firmware needs to know
+_CONFIGURED = {"i2c", "chips", "pins", "serial"}  # what of a board's file its firmware needs to know
 _FEWEST_SECTORS = 8
 _MEASURES_PULSE = "max30102"
 

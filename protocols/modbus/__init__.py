@@ -1,25 +1,22 @@
 """Modbus: what registers hold, requests and their frames, and plans of what to read. No I/O."""
 
+from ..rtu import crc16, frame_gap_s, parse_rtu, rtu
 from .frames import (
     EXCEPTIONS,
     ExceptionResponse,
     MbapStream,
     Request,
     could_answer,
-    crc16,
     decode_bits,
     decode_words,
     exception_response,
-    frame_gap_s,
     mask_write,
     mbap,
     parse_request,
-    parse_rtu,
     read_request,
     read_response,
     read_write_registers,
     response_payload,
-    rtu,
     rtu_request_size,
     rtu_response_size,
     write_coil,

@@ -1,4 +1,4 @@
-"""Modbus requests, responses and the frames that carry them: MBAP on TCP, RTU with its CRC on serial lines.
+"""Modbus requests, responses and the frames that carry them on TCP; how long those on serial lines are (see ../rtu.py).
 
 Sources: MODBUS Application Protocol Specification V1.1b3 (sections 6 and 7), MODBUS Messaging on TCP/IP Implementation
 Guide V1.0b (3.1.3), MODBUS over Serial Line V1.02 (2.5.1). A PDU begins with its function code.
@@ -7,7 +7,7 @@ Guide V1.0b (3.1.3), MODBUS over Serial Line V1.02 (2.5.1). A PDU begins with it
 import struct
 from collections import namedtuple
 
-from ..errors import ChecksumError, DecodeError, EncodeError, TruncatedError
+from ..errors import DecodeError, EncodeError, TruncatedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,9 +54,6 @@ EXCEPTIONS = {
 
 MBAP_SIZE = 7
 _MAX_PDU = 253
-_MAX_RTU = 256
-_CHARACTER_BITS = 11  # start, eight data, parity or a second stop, stop
-_FIXED_GAP_BAUD, _FIXED_GAP_S = 19_200, 0.00175
 
 
 class ExceptionResponse(DecodeError):
@@ -252,42 +249,6 @@ class MbapStream:
 # Modbus RTU
 
 
-def _crc_table() -> "tuple[int, ...]":
-    table = []
-    for byte in range(256):
-        crc = byte
-        for _ in range(8):
-            crc = crc >> 1 ^ 0xA001 if crc & 1 else crc >> 1
-        table.append(crc)
-    return tuple(table)
-
-
-_CRC = _crc_table()
-
-
-def crc16(data: bytes) -> int:
-    """CRC-16/Modbus (MODBUS over Serial Line, appendix B)."""
-    crc = 0xFFFF
-    for byte in data:
-        crc = crc >> 8 ^ _CRC[(crc ^ byte) & 0xFF]
-    return crc
-
-
-def rtu(unit: int, pdu: bytes) -> bytes:
-    """A frame on a serial line."""
-    frame = bytes((unit,)) + pdu
-    return frame + struct.pack("<H", crc16(frame))
-
-
-def parse_rtu(frame: bytes) -> "tuple[int, bytes]":
-    """(unit, PDU) of a whole frame. Raises ChecksumError, DecodeError."""
-    if not 4 <= len(frame) <= _MAX_RTU:
-        raise DecodeError("modbus RTU", f"a frame of {len(frame)} bytes")
-    if crc16(frame[:-2]) != int.from_bytes(frame[-2:], "little"):
-        raise ChecksumError("modbus RTU", "the CRC does not fit")
-    return frame[0], frame[1:-2]
-
-
 def rtu_response_size(head: bytes) -> int | None:
     """How long a response is that begins so; None as long as it does not tell. Raises DecodeError for no function."""
     if len(head) < 2:
@@ -318,11 +279,6 @@ def rtu_request_size(head: bytes) -> int | None:
     if function == READ_WRITE:
         return 13 + head[10] if len(head) > 10 else None
     raise DecodeError("modbus RTU", f"function {function} is unknown")
-
-
-def frame_gap_s(baud: int) -> float:
-    """The silence that parts two frames: 3.5 characters, and 1.75 ms above 19,200 baud (2.5.1.1)."""
-    return _FIXED_GAP_S if baud > _FIXED_GAP_BAUD else 3.5 * _CHARACTER_BITS / baud
 
 
 def _check_span(address: int, count: int, most: int) -> None:
