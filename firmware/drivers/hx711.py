@@ -35,7 +35,10 @@ class Hx711:
 
     async def read(self) -> int:
         """Tenths of a gram. Raises DriverError, also for a load beyond its range."""
-        counts = sorted([await self._convert() for _ in range(_SAMPLES)])[_SAMPLES // 2]
+        samples = []  # in a loop: MicroPython cannot await in a comprehension
+        for _ in range(_SAMPLES):
+            samples.append(await self._convert())
+        counts = sorted(samples)[_SAMPLES // 2]
         if counts in (_LEAST, _MOST):
             raise DriverError(CHIP, None, "is overloaded, or its cell is not connected")
         return (2 * (counts - self._zero) * 10000 + self._counts_per_kg) // (2 * self._counts_per_kg)
