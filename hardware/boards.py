@@ -136,6 +136,7 @@ class _Power(_Table):
 
 class _Storage(_Table):
     journal_kb: int = Field(gt=0)
+    records_kb: int = Field(0, ge=0)  # measurements that centrals ask for by Bluetooth
 
 
 class Board(_Table):

@@ -140,5 +140,6 @@ def _power_problems(board: Board, chip: Micro, known: dict[str, Part]) -> Iterat
 
 def _storage_problems(board: Board, chip: Micro) -> Iterator[str]:
     room = board.board.flash_kb - chip.firmware_kb
-    if board.storage.journal_kb > room:
-        yield f"storage: a journal of {board.storage.journal_kb} kB; beside the firmware there are {max(room, 0)} kB"
+    kept = board.storage.journal_kb + board.storage.records_kb
+    if kept > room:
+        yield f"storage: journal and records of {kept} kB; beside the firmware there are {max(room, 0)} kB"

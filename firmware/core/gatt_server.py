@@ -57,9 +57,8 @@ class GattServer:
         self._sealed: "set[int]" = set()  # handles that are for encrypted links
         self._writes: "list[tuple[int, bytes]]" = []
         self._connection: "int | None" = None
-        self._ended: "int | None" = None  # the status of the last indication
-        self._indicating = asyncio.Lock()
-        self._confirmed = asyncio.Event()
+        self._ended: "dict[int, int]" = {}  # by handle: how an indication ended
+        self._awaited: "dict[int, asyncio.Event]" = {}  # by handle: an indication under way
         self._known = (False, False)
         self._advertised: "tuple[bytes, bytes]" = (b"", b"")
         self.encrypted = False
@@ -99,18 +98,23 @@ class GattServer:
         self._ble.gatts_write(self._handles[uuid], value, self._may_tell(uuid))
 
     async def indicate(self, uuid: "Uuid", value: bytes) -> bool:
-        """Tell a central that has subscribed; whether it confirmed."""
-        async with self._indicating:
-            if not self._may_tell(uuid):
-                return False
-            self._confirmed.clear()
-            self._ended = None
-            self._ble.gatts_write(self._handles[uuid], value, True)
-            try:
-                await asyncio.wait_for(self._confirmed.wait(), self._confirm_s)
-            except asyncio.TimeoutError:
-                return False
-            return self._ended == 0
+        """Tell a central that has subscribed; whether it confirmed. One at a time for each characteristic.
+
+        A central that has not subscribed is only known by its silence, for as long as the protocol gives it.
+        """
+        handle = self._handles[uuid]
+        if handle in self._awaited or not self._may_tell(uuid):
+            return False
+        ended = self._awaited[handle] = asyncio.Event()
+        self._ended.pop(handle, None)
+        try:
+            self._ble.gatts_write(handle, value, True)
+            await asyncio.wait_for(ended.wait(), self._confirm_s)
+        except asyncio.TimeoutError:
+            return False
+        finally:
+            del self._awaited[handle]
+        return self._ended.get(handle) == 0
 
     def disconnect(self) -> None:
         """Send the central away."""
@@ -135,8 +139,9 @@ class GattServer:
                 elif not link[0]:
                     self._advertise()
                 self.on_link()
-            if self._ended is not None or not self.connected:
-                self._confirmed.set()
+            for handle, ended in self._awaited.items():
+                if handle in self._ended or not self.connected:
+                    ended.set()
 
     def _may_tell(self, uuid: "Uuid") -> bool:
         return self.connected and (self.encrypted or self._handles[uuid] not in self._sealed)
@@ -171,7 +176,7 @@ class GattServer:
         elif event == _MTU_EXCHANGED:
             self.mtu = data[1]
         elif event == _INDICATE_DONE:
-            self._ended = data[2]
+            self._ended[data[1]] = data[2]
         elif event == _GATTS_WRITE:
             self._note(data[1])
         self._flag.set()

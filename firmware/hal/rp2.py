@@ -39,16 +39,17 @@ __all__ = (
 )
 
 _COUNT, _SIZE = 4, 5  # of ioctl
-_KB = {"journal": 1024}
+_KB = (("records", 64), ("journal", 1024))  # from the last one backwards
 
 
 class _Range:
-    """The last blocks of the storage as a block device of their own."""
+    """Blocks near the end of the storage as a block device of their own."""
 
-    def __init__(self, size_kb: int):
+    def __init__(self, size_kb: int, behind_kb: int):
         self._flash = rp2.Flash()
-        self._blocks: int = size_kb * 1024 // self._flash.ioctl(_SIZE, 0)
-        self._first = self._flash.ioctl(_COUNT, 0) - self._blocks
+        size = self._flash.ioctl(_SIZE, 0)
+        self._blocks: int = size_kb * 1024 // size
+        self._first = self._flash.ioctl(_COUNT, 0) - behind_kb * 1024 // size - self._blocks
 
     def readblocks(self, block_num: int, buf: "bytearray | memoryview", offset: int = 0) -> None:
         """Fill the buffer from a place in a block."""
@@ -68,6 +69,9 @@ class _Range:
 
 def partition(name: str) -> "_Range":
     """A partition of raw flash, as a block device with the extended interface."""
-    if name not in _KB:
-        raise RuntimeError("the flash has no partition " + name)
-    return _Range(_KB[name])
+    behind_kb = 0
+    for each, size_kb in _KB:
+        if each == name:
+            return _Range(size_kb, behind_kb)
+        behind_kb += size_kb
+    raise RuntimeError("the flash has no partition " + name)

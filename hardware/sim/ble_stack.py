@@ -80,6 +80,7 @@ class BoardRadio:
         self._settings |= {"mitm": False, "le_secure": False, "io": _NO_INPUT_NO_OUTPUT, "rxbuf": 256, "addr_mode": 1}
         self._attributes = Attributes()
         self._connections: dict[int, Connection] = {}
+        self._encryption_told: dict[Connection, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._advertised = (b"", b"")
 
@@ -290,12 +291,15 @@ class BoardRadio:
 
     def _connected(self, connection: Connection) -> None:
         self._connections[connection.handle] = connection
+        told = self._encryption_told[connection] = asyncio.Event()
         peer = connection.peer_address
         who = (connection.handle, int(peer.address_type) & 1, bytes(peer)[::-1])
         self._tell(CENTRAL_CONNECT, *who)
 
         def gone(_reason: int) -> None:
             self._connections.pop(connection.handle, None)
+            self._encryption_told.pop(connection, None)
+            told.set()
             for subscription in self._attributes.subscriptions.values():
                 subscription.bits.pop(connection, None)
             self._tell(CENTRAL_DISCONNECT, *who)
@@ -321,6 +325,7 @@ class BoardRadio:
         if self._connections.get(connection.handle) is not connection:
             return
         authenticated = keys is not None and keys.ltk is not None and keys.ltk.authenticated
+        self._encryption_told[connection].set()
         self._tell(
             ENCRYPTION_UPDATE, connection.handle, connection.is_encrypted, authenticated, keys is not None, _KEY_BYTES
         )
@@ -337,7 +342,9 @@ class BoardRadio:
             await self._ask(SET_SECRET, CCCD, key, bytes([subscription.bits[connection]]))
 
     async def _written(self, connection: Connection, value: Value) -> None:
-        """The central has its answer when the board has seen what was written."""
+        """The board sees all in the order in which it happened; then the central has its answer."""
+        if connection.is_encrypted and connection in self._encryption_told:
+            await self._encryption_told[connection].wait()
         await self._ask(GATTS_WRITE, connection.handle, value.handle)
 
     async def _is_bonded(self, connection: Connection) -> bool:

@@ -65,7 +65,10 @@ def prepare(
     simulated = {
         "unique_id": hashlib.sha256(device.encode()).hexdigest()[:12],
         "chips": list(_chips(found, files, state, recording)),
-        "partitions": {"journal": _partition(state / "journal.flash", journal_kb or found.storage.journal_kb)},
+        "partitions": {
+            "journal": _partition(state / "journal.flash", journal_kb or found.storage.journal_kb),
+            "records": _partition(state / "records.flash", found.storage.records_kb or 1),
+        },
         **(world or {}),
     }
     (state / "board.json").write_text(json.dumps(simulated))

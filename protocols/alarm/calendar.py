@@ -1,5 +1,6 @@
 """Times of day, weekdays and dates, reckoned with whole numbers: there is no datetime on a microcontroller."""
 
+from ..dates import DAY_S, date_of
 from .keys import DAYS
 
 TYPE_CHECKING = False
@@ -10,7 +11,6 @@ if TYPE_CHECKING:
     # (name of a time zone, Unix ms) -> how many seconds its clocks are ahead of UTC then
     Offset = Callable[[str, int], int]
 
-DAY_S = 86_400
 # Clocks are set at whole or half hours of UTC: so often an answer about later times is looked at again.
 _RECHECK_MS = 1_800_000
 _KNOWN_MS = 946_684_800_000  # the year 2000: a clock that says less has not been set
@@ -19,21 +19,6 @@ _KNOWN_MS = 946_684_800_000  # the year 2000: a clock that says less has not bee
 def utc(_zone: str, _time_ms: int) -> int:
     """The offset of whoever knows no time zones."""
     return 0
-
-
-def date_of(day: int) -> "tuple[int, int, int]":
-    """(year, month, day) of the day that is so many days after 1970-01-01, in the Gregorian calendar.
-
-    Years are counted from March, so that the day that some have more is their last one.
-    """
-    day += 719_468  # from 0000-03-01
-    era, day_of_era = divmod(day, 146_097)
-    year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
-    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
-    month_from_march = (5 * day_of_year + 2) // 153
-    month = month_from_march + 3 if month_from_march < 10 else month_from_march - 9
-    year = era * 400 + year_of_era + (1 if month <= 2 else 0)
-    return year, month, day_of_year - (153 * month_from_march + 2) // 5 + 1
 
 
 class Calendar:

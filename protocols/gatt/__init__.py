@@ -1,12 +1,16 @@
 """The GATT characteristics of Bluetooth health devices as readings, and back.
 
 Source: Bluetooth SIG GATT Specification Supplement. `decode(uuid, encode(uuid, readings))` gives the same
-readings when they are in the order of the fields; reserved bits are left aside.
+readings when they are in the order of the fields; reserved bits are left aside. Tables are loaded when they are first
+needed: a wearable has no memory for those of a glucose meter.
 """
 
 from ..errors import DecodeError, EncodeError
 from ..reading import Reading, reading
-from . import cgm, racp, tables
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .layout import Layout
 
 HEART_RATE_MEASUREMENT = 0x2A37
 TEMPERATURE_MEASUREMENT = 0x2A1C
@@ -23,19 +27,21 @@ CURRENT_TIME = 0x2A2B
 DATE_TIME = 0x2A08
 BATTERY_LEVEL = 0x2A19
 
-_LAYOUTS = {
-    HEART_RATE_MEASUREMENT: tables.HEART_RATE,
-    TEMPERATURE_MEASUREMENT: tables.TEMPERATURE,
-    BLOOD_PRESSURE_MEASUREMENT: tables.BLOOD_PRESSURE,
-    GLUCOSE_MEASUREMENT: tables.GLUCOSE,
-    GLUCOSE_MEASUREMENT_CONTEXT: tables.GLUCOSE_CONTEXT,
-    PLX_SPOT_CHECK_MEASUREMENT: tables.PLX_SPOT_CHECK,
-    PLX_CONTINUOUS_MEASUREMENT: tables.PLX_CONTINUOUS,
-    WEIGHT_MEASUREMENT: tables.WEIGHT,
-    BODY_COMPOSITION_MEASUREMENT: tables.BODY_COMPOSITION,
-    CURRENT_TIME: tables.CURRENT_TIME,
-    DATE_TIME: tables.DATE_AND_TIME,
-    BATTERY_LEVEL: tables.BATTERY_LEVEL,
+_VITALS = {
+    HEART_RATE_MEASUREMENT: "HEART_RATE",
+    TEMPERATURE_MEASUREMENT: "TEMPERATURE",
+    PLX_SPOT_CHECK_MEASUREMENT: "PLX_SPOT_CHECK",
+    PLX_CONTINUOUS_MEASUREMENT: "PLX_CONTINUOUS",
+    CURRENT_TIME: "CURRENT_TIME",
+    BATTERY_LEVEL: "BATTERY_LEVEL",
+}
+_TABLES = {
+    BLOOD_PRESSURE_MEASUREMENT: "BLOOD_PRESSURE",
+    GLUCOSE_MEASUREMENT: "GLUCOSE",
+    GLUCOSE_MEASUREMENT_CONTEXT: "GLUCOSE_CONTEXT",
+    WEIGHT_MEASUREMENT: "WEIGHT",
+    BODY_COMPOSITION_MEASUREMENT: "BODY_COMPOSITION",
+    DATE_TIME: "DATE_AND_TIME",
 }
 _STRINGS = {
     0x2A29: "manufacturer_name",
@@ -43,14 +49,14 @@ _STRINGS = {
     0x2A25: "serial_number",
     0x2A26: "firmware_revision",
 }
-CHARACTERISTICS = tuple(sorted(list(_LAYOUTS) + list(_STRINGS) + [CGM_MEASUREMENT]))
+CHARACTERISTICS = tuple(sorted(list(_VITALS) + list(_TABLES) + list(_STRINGS) + [CGM_MEASUREMENT]))
 
 
 def metrics_of(uuid16: int) -> "dict[str, tuple[str, ...]]":
     """The metrics that a characteristic may give, and the units of each; none for an unknown uuid16."""
     if uuid16 in _STRINGS:
         return {_STRINGS[uuid16]: ("",)}
-    layout = cgm.RECORD if uuid16 == CGM_MEASUREMENT else _LAYOUTS.get(uuid16)
+    layout = _layout(uuid16)
     return layout.units() if layout else {}
 
 
@@ -60,12 +66,17 @@ def decode(uuid16: int, data: bytes, *, crc: bool = False) -> "list[Reading]":
     `crc`: the CGM measurement's records end with a CRC-16, as its feature characteristic says.
     """
     data = bytes(data)
-    if uuid16 in _LAYOUTS:
-        return _LAYOUTS[uuid16].decode(data)
     if uuid16 == CGM_MEASUREMENT:
+        from . import cgm
+
         return cgm.decode(data, crc)
     if uuid16 == RECORD_ACCESS_CONTROL_POINT:
+        from . import racp
+
         return racp.decode(data)
+    layout = _layout(uuid16)
+    if layout:
+        return layout.decode(data)
     if uuid16 in _STRINGS:
         return [reading(_STRINGS[uuid16], _text(_STRINGS[uuid16], data), "")]
     raise DecodeError("characteristic", f"{uuid16:04X} is unknown")
@@ -76,15 +87,36 @@ def encode(uuid16: int, readings: "list[Reading]", *, crc: bool = False) -> byte
 
     Optional fields are written when they are given. A missing number is written as NaN, or +infinity for BAD_RANGE.
     """
-    if uuid16 in _LAYOUTS:
-        return _LAYOUTS[uuid16].encode(readings)
     if uuid16 == CGM_MEASUREMENT:
+        from . import cgm
+
         return cgm.encode(readings, crc)
     if uuid16 == RECORD_ACCESS_CONTROL_POINT:
+        from . import racp
+
         return racp.encode(readings)
+    layout = _layout(uuid16)
+    if layout:
+        return layout.encode(readings)
     if uuid16 in _STRINGS:
         return _text_bytes(_STRINGS[uuid16], readings)
     raise EncodeError("characteristic", f"{uuid16:04X} is unknown")
+
+
+def _layout(uuid16: int) -> "Layout | None":
+    if uuid16 in _VITALS:
+        from . import vitals
+
+        return getattr(vitals, _VITALS[uuid16])  # type: ignore[no-any-return]
+    if uuid16 in _TABLES:
+        from . import tables
+
+        return getattr(tables, _TABLES[uuid16])  # type: ignore[no-any-return]
+    if uuid16 == CGM_MEASUREMENT:
+        from . import cgm
+
+        return cgm.RECORD
+    return None
 
 
 def _text(metric: str, data: bytes) -> str:

@@ -110,6 +110,32 @@ def request(
     return encode(readings)
 
 
+def response(request_opcode: int, code: str) -> bytes:
+    """The bytes of a response to a request with that opcode, which may be one that nobody knows."""
+    return bytes([OPCODES.code("response"), 0, request_opcode, RESPONSE_CODES.code(code)])
+
+
+def count_reply(count: int) -> bytes:
+    """The bytes of an answer to a request to count; more than 65535 are not told."""
+    count = min(count, 0xFFFF)
+    return bytes([OPCODES.code("count_reply"), 0, count & 0xFF, count >> 8])
+
+
+def problem(data: bytes, operators: "dict[str, tuple[str, ...]]") -> str:
+    """The response code for what is wrong with a request, empty if nothing is.
+
+    `operators`: by opcode, those that the server knows. "abort" wants none.
+    """
+    opcode = OPCODES.name(data[0]) if data else ""
+    if opcode != "abort" and opcode not in operators:
+        return "opcode_not_supported"
+    if len(data) < 2 or (data[1] == 0) != (opcode == "abort"):
+        return "operator_invalid"
+    if opcode != "abort" and OPERATORS.name(data[1]) not in operators[opcode]:
+        return "operator_not_supported"
+    return "operand_invalid" if len(data) > 2 else ""
+
+
 def _fields(
     opcode: str, operator: str, filter_name: "Value", error: "type[DecodeError] | type[EncodeError]"
 ) -> "list[tuple[str, ValueCodec]]":

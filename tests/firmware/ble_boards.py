@@ -19,10 +19,13 @@ from bumble.link import LocalLink
 from bumble.pairing import PairingConfig, PairingDelegate
 
 from hardware.sim.ble_stack import address_of, open_boards
-from hardware.sim.device import HEAP, ROOT, SHIMS, micropython
+from hardware.sim.chips.norflash import SECTOR_BYTES
+from hardware.sim.device import ROOT, SHIMS, micropython
 
 CENTRAL = "F0:F1:F2:F3:F4:01"
+RECORD_SECTORS = 4
 _CENTRAL_S = 5.0
+_HEAP = "1M"  # these boards compile their sources; test_wearable_ble.py runs the app in the memory of a real one
 
 
 class Central:
@@ -89,7 +92,6 @@ class Link:
     async def subscribe(self, *uuids: int | str) -> None:
         """Subscribe to these, each in the way that it offers."""
         for uuid in uuids:
-            self.listen(uuid)
             await self.peer.subscribe(self.find(uuid), self._put(uuid), prefer_notify=True)
 
     def listen(self, uuid: int | str) -> None:
@@ -130,7 +132,12 @@ class Room:
         state = self.folder / name
         state.mkdir(exist_ok=True)
         serial = hashlib.sha256(name.encode()).digest()[:6]
-        (state / "board.json").write_text(json.dumps({"unique_id": serial.hex(), "chips": []}))
+        flash = state / "records.flash"
+        if not flash.exists():
+            flash.write_bytes(b"\xff" * RECORD_SECTORS * SECTOR_BYTES)
+        partitions = {"records": {"path": str(flash), "sector_bytes": SECTOR_BYTES}}
+        described = {"unique_id": serial.hex(), "chips": [], "partitions": partitions}
+        (state / "board.json").write_text(json.dumps(described))
         environment = {
             **os.environ,
             "MICROPYPATH": f"{ROOT}:{SHIMS}:.frozen",
@@ -139,7 +146,7 @@ class Room:
             "KERB_RADIO": f"127.0.0.1:{self.port}",
         }
         process = await asyncio.create_subprocess_exec(
-            micropython(), "-X", f"heapsize={HEAP}", *argv, env=environment, cwd=ROOT
+            micropython(), "-X", f"heapsize={_HEAP}", *argv, env=environment, cwd=ROOT
         )
         try:
             yield address_of(serial)
