@@ -11,10 +11,10 @@ import asyncio
 
 from firmware.apps.inputs import Input, make_inputs
 from firmware.apps.limits import Deadband, Limit
-from firmware.apps.sensors import SENSORS
+from firmware.apps.sensors import PINS, SENSORS, places
 from firmware.core.device import Device
 from firmware.errors import ConfigError, DriverError
-from protocols.reading import BAD_TIMEOUT, GOOD, DecimalFraction, reading
+from protocols.reading import BAD_INVALID, BAD_TIMEOUT, GOOD, DecimalFraction, reading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,12 +61,13 @@ class _SensorNode:
         self._suppressed = 0
         self._latest: "dict[str, Any]" = {}  # by metric, for Modbus
         self._sensors = [
-            (name, sensor, self._channels_of(sensor, settings), wiring)
+            (name, sensor, self._channels_of(sensor, settings), sensor.make(device, place))
             for name, sensor in SENSORS
-            for wiring in device.config.entries("chips")
-            if wiring["chip"] == name
+            for place in places(device.config, name)
         ]
-        self._inputs = make_inputs(device.config.entries("pins"), device.hal)
+        taken = [name for pins in PINS.values() for name in pins]
+        inputs = [pin for pin in device.config.entries("pins") if pin["name"] not in taken]
+        self._inputs = make_inputs(inputs, device.hal)
         for entry in settings.get("limits", []):
             self._add_limit(entry)
         self._modbus = self._make_modbus(settings["modbus"]) if "modbus" in settings else None
@@ -75,6 +76,9 @@ class _SensorNode:
     async def run(self) -> None:
         """Until one of the tasks fails; then the device starts anew."""
         tasks = [self._sample(*each) for each in self._sensors]
+        for name, _, _, chip in self._sensors:
+            if hasattr(chip, "run"):
+                tasks.append(chip.run(self._device.watch(name + " line")))
         if self._inputs:
             tasks.append(self._watch_inputs())
         if self._modbus is not None:
@@ -115,13 +119,10 @@ class _SensorNode:
 
     # --- sensors ---
 
-    async def _sample(self, name: str, sensor: "Sensor", channels: "list[_Channel | None]", wiring: "Any") -> None:
+    async def _sample(self, name: str, sensor: "Sensor", channels: "list[_Channel | None]", chip: "Any") -> None:
         """Measure in each period; a sensor that fails is said to, and started again."""
         alive = self._device.watch(name, 1000 * self._period_s + _LIMIT_MS)
-        bus = self._device.config.bus(wiring["bus"])
         clock = self._device.clock
-        i2c = self._device.hal.i2c(bus["bus"], bus["scl"], bus["sda"], bus["freq_hz"])
-        chip = sensor.make(i2c, wiring["address"])
         self._working[name] = False
         due_ms = clock.monotonic_ms()
         while True:
@@ -150,8 +151,9 @@ class _SensorNode:
                 continue
             self._latest[channel.metric.name] = value
             passed = self._passed(channel, value)
-            if channel.deadband.passes(value, quality, now_ms) or passed:
-                readings.append(channel.made(value, quality))
+            said = BAD_INVALID if value is None and quality == GOOD else quality  # the sensor itself has none
+            if channel.deadband.passes(value, said, now_ms) or passed:
+                readings.append(channel.made(value, said))
                 readings += passed
             else:
                 self._suppressed += 1
