@@ -8,6 +8,9 @@ some nine lines), `peak_bytes` (heap to apply a patch; pointers have 64 bits her
 `dispenser`: `states` of two doses' day, all visited, and `cuts` between any two steps of each event in each of them;
 `events` at random; `double` doses, `wrong time`, `missed` without a report, `count` of doses wrong, `untrue` reports,
 `unsaved` states; `file_cuts` of the file that holds the state, and how often it was `torn`.
+`memory`: `peak_kb` that the wearable's whole firmware holds after collections, at most, on 32 bits (WebAssembly; the
+simulated chips and the played broker left out); `hours` of virtual time that it ran in a heap of `heap_kb` with 64-bit
+pointers, beside `simulated_kb` for what is simulated; `heap_drift` in bytes from the first hour to the last.
 `replay`: 72 hours of one reading each 10 s, journalled offline: `packs`, `replay_s` until a real gateway has committed
 them, and what was `twice`, `missing` or `out_of_order` there.
 `pulse`: heartpy's recordings, and the same with motion, dropouts and saturation: seconds with a `good` or `uncertain`
@@ -25,7 +28,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.parts import fall_figures, ota_change, ota_offers, pulse_check, replay
+from bench.parts import fall_figures, memory, ota_change, ota_offers, pulse_check, replay
 from bench.parts.micropython import run_micropython
 
 
@@ -50,6 +53,10 @@ def _dispenser() -> dict[str, Any]:
     return found | {"file_cuts": file["cuts"], "torn": file["torn"]}
 
 
+def _memory() -> dict[str, Any]:
+    return memory.measure(24, wasm_hours=2)
+
+
 def _replay() -> dict[str, Any]:
     return replay.measure(72)
 
@@ -58,6 +65,7 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "journal": _journal,
     "ota": _ota,
     "dispenser": _dispenser,
+    "memory": _memory,
     "replay": _replay,
     "pulse": pulse_check.measure_pulse,
     "spo2": pulse_check.measure_spo2,

@@ -44,7 +44,7 @@ def test_both_languages_give_the_same_commands_links_and_diagrams():
 def test_the_commands_are_those_of_the_front_door():
     usage = subprocess.run([ROOT / "kerb", "help"], capture_output=True, text=True, check=True).stdout
     known = set(re.findall(r"^  (\w+) ", usage, re.MULTILINE))
-    assert known == {"demo", "test", "check", "edge", "hub", "hardware", "firmware", "docs", "bench"}
+    assert known == {"demo", "test", "check", "edge", "hub", "hardware", "firmware", "plan", "docs", "bench"}
     given = [command.split() for command in commands(READMES[0])]
     assert given
     for program, command, *_ in given:

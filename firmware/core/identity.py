@@ -10,7 +10,7 @@ import hashlib
 import json
 import ssl
 
-from firmware.core import files, p256
+from firmware.core import files
 from firmware.errors import ConfigError
 
 _KEY, _ADMISSION = "/key.der", "/admission.json"
@@ -19,6 +19,8 @@ _CLIENT_ID_BYTES = 12
 
 def public_key(directory: str) -> bytes:
     """The device's public key, an uncompressed point of P-256; the pair is made if there is none yet."""
+    from firmware.core import p256  # noqa: PLC0415 - some 4 kB that are needed once in the device's life
+
     key = files.read(directory + _KEY)
     if key is None:
         key = p256.new_key()

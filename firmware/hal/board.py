@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _FROM_1970_TO_2000_S = 946684800
 _FIRST_YEAR = 2025  # a clock that shows an earlier one was never set
-_PULLS = {"up": machine.Pin.PULL_UP, "down": machine.Pin.PULL_DOWN, "driven": None}
+_PULLS: "dict[str, Any]" = {"up": machine.Pin.PULL_UP, "down": machine.Pin.PULL_DOWN, "driven": None}
 _EDGES = {
     "both": machine.Pin.IRQ_FALLING | machine.Pin.IRQ_RISING,
     "falling": machine.Pin.IRQ_FALLING,
@@ -70,7 +70,8 @@ def uart(number: int, *, tx: int, rx: int, baud: int, parity: "int | None" = Non
 
 def ticks_ms() -> int:
     """A counter of milliseconds that wraps; only `ticks_diff` may compare two of its values."""
-    return int(time.ticks_ms())  # type: ignore[attr-defined]  # MicroPython's
+    ticks: "Any" = time.ticks_ms()  # type: ignore[attr-defined]  # MicroPython's
+    return int(ticks)
 
 
 def ticks_diff(after: int, before: int) -> int:

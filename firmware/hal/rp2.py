@@ -47,9 +47,9 @@ class _Range:
 
     def __init__(self, size_kb: int, behind_kb: int):
         self._flash = rp2.Flash()
-        size = self._flash.ioctl(_SIZE, 0)
-        self._blocks: int = size_kb * 1024 // size
-        self._first = self._flash.ioctl(_COUNT, 0) - behind_kb * 1024 // size - self._blocks
+        size = self._told(_SIZE)
+        self._blocks = size_kb * 1024 // size
+        self._first = self._told(_COUNT) - behind_kb * 1024 // size - self._blocks
 
     def readblocks(self, block_num: int, buf: "bytearray | memoryview", offset: int = 0) -> None:
         """Fill the buffer from a place in a block."""
@@ -64,6 +64,12 @@ class _Range:
         if op == _COUNT:
             return self._blocks
         answer: "int | None" = self._flash.ioctl(op, self._first + arg)
+        return answer
+
+    def _told(self, op: int) -> int:
+        answer: "int | None" = self._flash.ioctl(op, 0)
+        if not answer:
+            raise RuntimeError("the flash does not tell its size")
         return answer
 
 
