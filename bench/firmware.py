@@ -19,6 +19,8 @@ those that are `wrong` by more than 5; rates given of noise alone, and while nob
 `spo2`: simulated blood of 70 to 100 %, a strong and a weak pulse, and noise: how far the values called good are off.
 `falls`: simulated wearers: how many of `seeds` of each activity are said to be falls; by how much steps are miscounted;
 `wrists`: false alarms and steps on recordings of people at exercise, if installed (bench/parts/fall_figures.py).
+`provisioning`: from the label to the device's "done", over its console and (`ble_`) from the search on over the virtual
+radio: `runs`, `p50_ms`, `p99_ms`.
 """
 
 import argparse
@@ -28,7 +30,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.parts import fall_figures, memory, ota_change, ota_offers, pulse_check, replay
+from bench.parts import fall_figures, memory, ota_change, ota_offers, provisioning, pulse_check, replay
 from bench.parts.micropython import run_micropython
 
 
@@ -61,6 +63,10 @@ def _replay() -> dict[str, Any]:
     return replay.measure(72)
 
 
+def _provisioning() -> dict[str, Any]:
+    return provisioning.measure(50)
+
+
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "journal": _journal,
     "ota": _ota,
@@ -70,6 +76,7 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "pulse": pulse_check.measure_pulse,
     "spo2": pulse_check.measure_spo2,
     "falls": lambda: fall_figures.measure(25),
+    "provisioning": _provisioning,
 }
 
 

@@ -15,6 +15,7 @@ from edge.config import Config, load_config
 from edge.device_authority import DeviceAuthority
 from edge.enrol import enrol
 from edge.errors import AdmissionError, EdgeError, UpdateError
+from edge.provision.arguments import add_arguments as add_provision_arguments
 from edge.scan.arguments import add_arguments as add_scan_arguments
 from edge.update_images import Images
 from runtime.command_line import RequestError, add_arguments, print_result, request_of
@@ -48,6 +49,10 @@ def main() -> int:
             return scan.run(options)
         if options.command in ("admit", "revoke"):
             return _admit_or_revoke(load_config(options.config, whole=False), options)
+        if options.command == "provision":
+            from edge.provision import command_line as provision  # noqa: PLC0415 - what it needs, the others do not
+
+            return provision.run(options, load_config(options.config, whole=False))
         return _with_config(load_config(options.config), options)
     except (TomlFileError, EdgeError, RequestError) as error:
         print(f"kerb edge: {error}", file=sys.stderr)
@@ -81,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         ("admit", "sign a device's public key: prints its certificate and our CA's as JSON, DER in hex"),
         ("revoke", "let a device in no longer"),
         ("update", "offer devices a firmware image; the running gateway follows within seconds"),
+        ("provision", "give a new device its config, by the secret on its label"),
     ):
         sub = commands.add_parser(command, help=text)
         sub.add_argument("config", type=Path)
@@ -95,6 +101,8 @@ def _parser() -> argparse.ArgumentParser:
             image.add_argument("--withdraw", action="store_true", help="offer it no longer")
         if command == "command":
             add_arguments(sub)
+        if command == "provision":
+            add_provision_arguments(sub)
     add_scan_arguments(commands.add_parser("scan", help="look what is there, and print config blocks for it"))
     sub = commands.add_parser(
         "enrol", help="get the gateway's certificate from a hub, with a token of `kerb hub enrol`"

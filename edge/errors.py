@@ -43,6 +43,15 @@ class AdmissionError(EdgeError):
         self.reason = reason
 
 
+class ProvisionError(EdgeError):
+    """A device was not provisioned: `device`, and the `reason` in the person's language."""
+
+    def __init__(self, device: str, reason: str):
+        super().__init__(f"{device}: {reason}")
+        self.device = device
+        self.reason = reason
+
+
 class IdentityRefused(EdgeError):
     """The hub knows another gateway that has our identity, `gateway`, and was there before us."""
 

@@ -55,3 +55,12 @@ class RegisterError(FirmwareError):
         super().__init__(f"register {address}: exception {code}")
         self.address = address
         self.code = code
+
+
+class LineError(FirmwareError):
+    """Who spoke on a line is gone, or said what cannot be followed: `line` names it, `reason` says why."""
+
+    def __init__(self, line: str, reason: str):
+        super().__init__(line + ": " + reason)
+        self.line = line
+        self.reason = reason

@@ -5,7 +5,7 @@ hardware/micros holds what a microcontroller's pins can do, hardware/parts.toml 
 
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
@@ -152,6 +152,10 @@ class Board(_Table):
     power: _Power
     parts: dict[str, int] = {}
     storage: _Storage
+
+    def configured(self) -> dict[str, Any]:
+        """What of it the firmware needs to know, as in a device's config."""
+        return self.model_dump(include={"i2c", "chips", "pins", "serial"}, exclude_none=True)
 
 
 class _Parts(RootModel[dict[str, Part]]):

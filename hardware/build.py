@@ -1,6 +1,7 @@
-"""kerb firmware: builds a board's image of an app, signs it, makes patches, and makes the signing key.
+"""kerb firmware: builds a board's image of an app, signs it, makes patches; makes the signing key, and devices' labels.
 
 kerb firmware key FILE
+kerb firmware label DEVICE BOARD --out DIR
 kerb firmware build BOARD APP --version 7 --out DIR [--key FILE] [--from DIR]
 """
 
@@ -10,11 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hardware import images, signing
-from hardware.boards import BoardError, find
+from hardware import images, labels, signing
+from hardware.boards import Board, BoardError, find
 from hardware.patch import make_patch
 from protocols.errors import DecodeError
 from protocols.image import Manifest, decode_manifest, encode_manifest
+from runtime.label import LabelError
 
 _SLOT = "a"
 
@@ -34,13 +36,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     build.add_argument("--key", type=Path, help="sign it with this key")
     build.add_argument("--simulated", action="store_true", help="for the simulated board of hardware/sim")
     build.add_argument("--from", type=Path, dest="base", help="also make the patch from the image in this folder")
+    label = commands.add_parser("label", help="make a device's label, with its secret, and the file for its flash")
+    label.add_argument("device", help="the device's id")
+    label.add_argument("board", help="a file of hardware/boards, by its name")
+    label.add_argument("--out", type=Path, required=True, help="the folder for the result")
     options = parser.parse_args(arguments)
     try:
         if options.command == "key":
             _make_key(options.file)
+        elif options.command == "label":
+            _make_label(options.out, options.device, find(options.board))
         else:
             _build(options)
-    except (images.BuildError, BoardError, DecodeError, OSError, ValueError) as error:
+    except (images.BuildError, BoardError, DecodeError, LabelError, OSError, ValueError) as error:
         print(f"kerb firmware: {error}", file=sys.stderr)
         return 2
     return 0
@@ -51,6 +59,12 @@ def _make_key(file: Path) -> None:
     public.write_bytes(signing.make_key(file))
     print(f"{file}: the private key, good for 1,024 signatures; keep it, and keep it secret")
     print(f"{public}: its public half, which goes on each board")
+
+
+def _make_label(folder: Path, device: str, board: Board) -> None:
+    picture, file = labels.make(folder, device, board)
+    print(f"{picture}: to be printed and stuck on {device}; whoever reads it can provision the device")
+    print(f"{file}: its secret, for the device: mpremote fs cp {file} :label.json")
 
 
 def _build(options: argparse.Namespace) -> None:

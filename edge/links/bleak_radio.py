@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from bleak import BleakClient, BleakScanner
 from bleak.backends.characteristic import BleakGATTCharacteristic
@@ -24,6 +24,9 @@ CONNECT_S = 20.0  # connecting and discovering services
 RESCAN_S = 10.0  # an adapter may vanish, or hang, without a word: starting the scan anew tells
 
 _BASE = normalize_uuid_16(0)[8:]
+
+Uuid = int | str  # a number of 16 bits, or the text of all 128
+AnyUuid = TypeVar("AnyUuid", bound=Uuid)
 
 
 class Heard(NamedTuple):
@@ -47,31 +50,36 @@ class Peer:
         self._client = client
         self.gone = gone
 
-    def properties(self, uuid16: int) -> frozenset[str]:
+    def properties(self, uuid: Uuid) -> frozenset[str]:
         """What may be done with a characteristic ("read", "write", "notify", ...); nothing if the peer has none."""
-        found = self._client.services.get_characteristic(normalize_uuid_16(uuid16))
+        found = self._client.services.get_characteristic(_whole(uuid))
         return frozenset(found.properties) if found else frozenset()
+
+    def room(self, uuid: Uuid) -> int:
+        """How many bytes one write to a characteristic takes; none if the peer has no such characteristic."""
+        found = self._client.services.get_characteristic(_whole(uuid))
+        return found.max_write_without_response_size if found else 0
 
     async def pair(self) -> None:
         """Bond, and encrypt the link; with a bond that there is, only encrypt."""
         with radio_errors():
             await self._client.pair()
 
-    async def read(self, uuid16: int) -> bytes:
+    async def read(self, uuid: Uuid) -> bytes:
         """A characteristic's value."""
         with radio_errors():
-            return bytes(await self._client.read_gatt_char(normalize_uuid_16(uuid16)))
+            return bytes(await self._client.read_gatt_char(_whole(uuid)))
 
-    async def write(self, uuid16: int, value: bytes) -> None:
+    async def write(self, uuid: Uuid, value: bytes) -> None:
         """Write a characteristic; with a response, so that a refusal is known, where it can give one."""
         with radio_errors():
-            response = "write" in self.properties(uuid16)
-            await self._client.write_gatt_char(normalize_uuid_16(uuid16), value, response=response)
+            response = "write" in self.properties(uuid)
+            await self._client.write_gatt_char(_whole(uuid), value, response=response)
 
-    async def subscribe(self, uuid16: int, arrived: Callable[[int, bytes], None]) -> None:
+    async def subscribe(self, uuid: AnyUuid, arrived: Callable[[AnyUuid, bytes], None]) -> None:
         """Have `arrived` called with the characteristic and each value that it notifies or indicates."""
         with radio_errors():
-            await self._client.start_notify(normalize_uuid_16(uuid16), partial(_passed_on, uuid16, arrived))
+            await self._client.start_notify(_whole(uuid), partial(_passed_on, uuid, arrived))
 
 
 class Radio:
@@ -100,13 +108,13 @@ class Radio:
         raise RadioError(f"the adapter is gone: {self.lost.exception()}")
 
     @asynccontextmanager
-    async def connected(self, heard: Heard, services: Collection[int] | None) -> AsyncIterator[Peer]:
+    async def connected(self, heard: Heard, services: Collection[Uuid] | None) -> AsyncIterator[Peer]:
         """A connection to who was just heard, with these of its services (None: all). Raises RadioError."""
         gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         client = BleakClient(
             heard.device,
             lambda _: None if gone.done() else gone.set_result(None),
-            services=None if services is None else [normalize_uuid_16(service) for service in services],
+            services=None if services is None else [_whole(service) for service in services],
             timeout=CONNECT_S,
             backend=self._client,
         )
@@ -146,7 +154,11 @@ def _short(uuid: str) -> int | None:
     return int(uuid[:8], 16) if uuid.endswith(_BASE) and uuid.startswith("0000") else None
 
 
+def _whole(uuid: Uuid) -> str:
+    return normalize_uuid_16(uuid) if isinstance(uuid, int) else uuid
+
+
 def _passed_on(
-    uuid16: int, arrived: Callable[[int, bytes], None], _sender: BleakGATTCharacteristic, value: bytearray
+    uuid: AnyUuid, arrived: Callable[[AnyUuid, bytes], None], _sender: BleakGATTCharacteristic, value: bytearray
 ) -> None:
-    arrived(uuid16, bytes(value))
+    arrived(uuid, bytes(value))

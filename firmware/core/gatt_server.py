@@ -36,7 +36,7 @@ _CENTRAL_CONNECT, _CENTRAL_DISCONNECT, _GATTS_WRITE, _INDICATE_DONE, _MTU_EXCHAN
 _ENCRYPTION_UPDATE, _GET_SECRET, _SET_SECRET = 28, 29, 30
 _NO_INPUT_NO_OUTPUT = 3
 _INTERVAL_US = 250000
-_ROOM = 64  # bytes that may be written to a characteristic
+_ROOM = MTU - 3  # bytes that may be written to a characteristic: all that fits behind the header
 _MOST_WRITES = 8  # that wait to be taken; a central waits for each answer, so more of them are a fault, and counted
 _CONFIRM_S = 30  # the Attribute Protocol's own timeout
 _FLAGS, _UUIDS_16, _UUID_128, _NAME = 0x01, 0x03, 0x07, 0x09  # parts of an advertisement

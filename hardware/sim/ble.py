@@ -47,10 +47,19 @@ DEMO = {
 
 
 class Dongle(Controller):
-    """The gateway's virtual controller, with what bumble's leaves out: a reset that resets, a cancel that cancels, and
-    a filter accept list."""
+    """The gateway's virtual controller, with what bumble's leaves out: a reset that resets, a cancel that cancels, a
+    filter accept list, and scan responses (bumble's repeats the advertisement)."""
 
     accepted: frozenset[hci.Address] = frozenset()
+
+    def send_hci_packet(self, packet: hci.HCI_Packet) -> None:
+        """Core specification, volume 6, part B, 4.4.3.2: who is asked by an active scan answers with his scan data."""
+        if isinstance(packet, hci.HCI_LE_Advertising_Report_Event | hci.HCI_LE_Extended_Advertising_Report_Event):
+            for report in packet.reports:
+                if _answers_a_scan(report):
+                    peer = self.link.find_le_controller(report.address) if self.link else None
+                    report.data = _scan_data(peer) if peer else b""
+        super().send_hci_packet(packet)
 
     def reset(self) -> None:
         """Forget the host: connections end as if it had gone out of range."""
@@ -134,6 +143,21 @@ class Dongle(Controller):
         )
         asyncio.get_running_loop().call_soon(self.send_hci_packet, cancelled)
         return hci.HCI_StatusReturnParameters(hci.HCI_ErrorCode.SUCCESS)
+
+
+def _scan_data(peer: Controller) -> bytes:
+    for advertising in peer.advertising_sets.values():
+        if advertising.enabled:
+            return bytes(advertising.scan_response_data)
+    return bytes(peer.le_legacy_advertiser.scan_response_data)
+
+
+def _answers_a_scan(
+    report: hci.HCI_LE_Advertising_Report_Event.Report | hci.HCI_LE_Extended_Advertising_Report_Event.Report,
+) -> bool:
+    if isinstance(report, hci.HCI_LE_Advertising_Report_Event.Report):
+        return report.event_type == hci.HCI_LE_Advertising_Report_Event.EventType.SCAN_RSP
+    return bool(report.event_type & hci.HCI_LE_Extended_Advertising_Report_Event.EventType.SCAN_RESPONSE)
 
 
 class HciHost(asyncio.Protocol):

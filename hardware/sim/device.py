@@ -34,7 +34,6 @@ SHIMS = ROOT / "hardware" / "sim" / "shims"
 HEAP = "254K"  # 190 kB, some 100 kB of a 32-bit board, are the firmware's, the others the simulated hardware's
 _RESET = 75  # how a process ends whose board starts anew (shims/machine.py)
 _START_S = 0.2  # what a board takes to do so
-_CONFIGURED = {"i2c", "chips", "pins", "serial"}  # what of a board's file its firmware needs to know
 _FEWEST_SECTORS = 8
 _MEASURES_PULSE = "max30102"
 
@@ -76,7 +75,7 @@ def prepare(
         "device": device,
         "app": app,
         "broker": {"host": host, "port": port},
-        "board": found.model_dump(include=_CONFIGURED, exclude_none=True),
+        "board": found.configured(),
         "settings": settings or {},
     }
     (state / "config.json").write_text(json.dumps(config))

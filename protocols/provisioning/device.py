@@ -31,10 +31,11 @@ from .wire import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from .sealed import Encrypt
 
-    Action = tuple[str, "bytes | int | str"]
+    Action = tuple[str, Any]
 
 SAVE, SEND, REQUEST, CLOSED = "save", "send", "request", "closed"
 

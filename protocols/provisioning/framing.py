@@ -6,8 +6,12 @@ from ..errors import DecodeError
 from .wire import MOST_MESSAGE
 
 SUBJECT = "provisioning frame"
+# The GATT service, where a technician's pieces are written, and where the device's are indicated.
+SERVICE = "4b500001-5e32-438e-b190-7b812591caad"
+REQUEST = "4b500002-5e32-438e-b190-7b812591caad"
+ANSWER = "4b500003-5e32-438e-b190-7b812591caad"
 _MARK = b"kerb:"
-_MOST_LINE = len(_MARK) + 4 * (MOST_MESSAGE + 2) // 3 + 1  # and a carriage return
+_OTHER = b"-" * len(_MARK)  # what no line of ours begins with
 _SIZE_BYTES = 2
 
 
@@ -15,7 +19,11 @@ class Lines:
     """`kerb:` and the message in base64, a line each: a console may carry a log too, and mind control characters."""
 
     def __init__(self) -> None:
-        self._line = bytearray()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._text = b""  # of the line: its begin, then what is not decoded yet
+        self._message: "bytearray | None" = None  # decoded as it comes, since a device has little memory
 
     def encode(self, message: bytes) -> bytes:
         """The bytes to be sent; they begin a line, whatever was on the console before."""
@@ -26,19 +34,30 @@ class Lines:
         found = []
         for place, piece in enumerate(data.split(b"\n")):
             if place:
-                found.append(self._ended())
-            self._line.extend(piece[: _MOST_LINE + 1 - len(self._line)])
-        return [message for message in found if message]
+                if self._message and not self._text.strip():
+                    found.append(bytes(self._message))
+                self._begin()
+            self._add(piece)
+        return found
 
-    def _ended(self) -> bytes:
-        """The message of the line that has ended; nothing if it holds none."""
-        line, self._line = bytes(self._line), bytearray()
-        if len(line) > _MOST_LINE or not line.startswith(_MARK):
-            return b""
+    def _add(self, piece: bytes) -> None:
+        """Take more of the line."""
+        self._text += piece
+        if self._message is None:
+            if not self._text.startswith(_MARK):
+                self._text = self._text[: len(_MARK)]  # another line, or too little to tell
+                return
+            self._text = self._text[len(_MARK) :]
+            self._message = bytearray()
+        whole = len(self._text) // 4 * 4
         try:
-            return binascii.a2b_base64(line[len(_MARK) :])
+            self._message.extend(binascii.a2b_base64(self._text[:whole]))
         except ValueError:
-            return b""
+            self._message.extend(bytes(MOST_MESSAGE))  # as if it were too long
+        self._text = self._text[whole:]
+        if len(self._message) > MOST_MESSAGE:
+            self._message = None
+            self._text = _OTHER
 
 
 class Values:

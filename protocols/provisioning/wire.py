@@ -10,7 +10,7 @@ VERSION = 1
 NONCE_BYTES = 16
 PROOF_BYTES = 32
 TAG_BYTES = 16
-MOST_BODY = 8192  # of a sealed message; as long as a device's config may be
+MOST_BODY = 6144  # of a sealed message: a config with its certificates; a device holds it several times over
 MOST_MESSAGE = 1 + MOST_BODY + TAG_BYTES
 _MOST_ID = 64
 
@@ -26,7 +26,7 @@ _SIZES = {  # fewest and most bytes behind the kind
 
 # Why a session ends. Anybody on the line can say so, and it reveals nothing.
 WAIT, WRONG_PROOF, OTHER_VERSION, OUT_OF_TURN, DAMAGED = "wait", "proof", "version", "turn", "damaged"
-_REASONS = (WAIT, WRONG_PROOF, OTHER_VERSION, OUT_OF_TURN, DAMAGED)
+REASONS = (WAIT, WRONG_PROOF, OTHER_VERSION, OUT_OF_TURN, DAMAGED)
 
 
 def split(message: bytes) -> "tuple[int, bytes]":
@@ -72,12 +72,12 @@ def decode_challenge(rest: bytes) -> "tuple[bytes, str]":
 
 def encode_refused(reason: str, wait_s: int = 0) -> bytes:
     """Tell why the session has ended, and how long to wait."""
-    return join(REFUSED, struct.pack(">BH", _REASONS.index(reason), min(wait_s, 0xFFFF)))
+    return join(REFUSED, struct.pack(">BH", REASONS.index(reason), min(wait_s, 0xFFFF)))
 
 
 def decode_refused(rest: bytes) -> RefusedError:
     """What the other side, or somebody in its name, says. Raises DecodeError."""
     code, wait_s = struct.unpack(">BH", rest)
-    if code >= len(_REASONS):
+    if code >= len(REASONS):
         raise DecodeError(SUBJECT, f"refuses for the unknown reason {code}")
-    return RefusedError(_REASONS[code], wait_s)
+    return RefusedError(REASONS[code], wait_s)

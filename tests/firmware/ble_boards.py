@@ -93,6 +93,7 @@ class Link:
         """Subscribe to these, each in the way that it offers."""
         for uuid in uuids:
             await self.peer.subscribe(self.find(uuid), self._put(uuid), prefer_notify=True)
+            self.listen(uuid)  # in the place of that: whoever subscribes again is told once
 
     def listen(self, uuid: int | str) -> None:
         """Take what arrives, without subscribing."""

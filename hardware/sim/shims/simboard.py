@@ -186,6 +186,7 @@ class Board:
         for entry in description.get("wired", []):
             lines = {name: self.line(pin) for name, pin in entry["pins"].items()}
             self.wired.append(_wired(entry["model"])(lines, self._now, **entry.get("with", {})))
+            self.wired[-1].advance(0)  # what is so from the start
 
     def line(self, pin: int) -> Line:
         """The line at a pin."""
