@@ -21,6 +21,13 @@ those that are `wrong` by more than 5; rates given of noise alone, and while nob
 `wrists`: false alarms and steps on recordings of people at exercise, if installed (bench/parts/fall_figures.py).
 `provisioning`: from the label to the device's "done", over its console and (`ble_`) from the search on over the virtual
 radio: `runs`, `p50_ms`, `p99_ms`.
+`reconnect`: `cycles` of faults on devices' lines (resets, half-open ones, lost PUBACKs, silence, refusals, restarts of
+the broker), and the ms from when a line is well to a reading that was taken since then; readings `missing` or `twice`;
+devices `thought_dead` at the end; the latest sample (`sample_late_ms`), the longest hand-over of one (`append_ms`), and
+how much heap and `sockets` have grown: MicroPython leaves the socket of a handshake that failed to the collector, which
+closes it on boards and not in the unix port.
+`latency`: from a sample to the gateway's link with mTLS, and the longest that the device's loop was `blocked_ms`; the
+same while it makes connections (`handshake_blocked_ms`).
 """
 
 import argparse
@@ -30,7 +37,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.parts import fall_figures, memory, ota_change, ota_offers, provisioning, pulse_check, replay
+from bench.parts import fall_figures, memory, ota_change, ota_offers, provisioning, pulse_check, reconnect, replay
 from bench.parts.micropython import run_micropython
 
 
@@ -73,6 +80,8 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "dispenser": _dispenser,
     "memory": _memory,
     "replay": _replay,
+    "reconnect": lambda: reconnect.measure(500),
+    "latency": lambda: reconnect.latency(60),
     "pulse": pulse_check.measure_pulse,
     "spo2": pulse_check.measure_spo2,
     "falls": lambda: fall_figures.measure(25),

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 from dataclasses import dataclass, field
 
+from bench.parts.tls_records import Answers
+
 # What a line can do to its connections. The bytes of those that lose any are never right again: they end with `heal`.
 FAULTS = (
     "delay",  # everything is late
@@ -22,6 +24,8 @@ class _Connection:
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
     lossy: bool = False
+    dead: bool = False  # nothing goes through any more, and neither end hears of the other's
+    answers: Answers | None = None  # what passes of the server's, if not all
 
     def abort(self) -> None:
         """RST on both sides: what is under way is lost."""
@@ -38,6 +42,8 @@ class Proxy:
     delay_s: float = 0.5
     fault: str = ""
     sent: int = 0  # bytes from clients to the target
+    answers: int | None = None  # the next connection dies after so many TLS records that the server's program sends
+    died: asyncio.Event = field(default_factory=asyncio.Event)  # it has
     _connections: set[_Connection] = field(default_factory=set)
     _serving: set[asyncio.Task[None]] = field(default_factory=set)
     _healed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -69,6 +75,17 @@ class Proxy:
             if connection.lossy:
                 connection.abort()
 
+    def abandon(self) -> None:
+        """The present connections are half open from now on: dead, and nobody is told. New ones are well."""
+        for connection in self._connections:
+            connection.dead = True
+
+    def cut_answers(self, records: int) -> None:
+        """End the present connections; the next one dies, without a word, after so many answers over TLS."""
+        self.answers = records
+        self.died.clear()
+        self._cut()
+
     def _cut(self) -> None:
         for connection in self._connections:
             connection.abort()
@@ -89,6 +106,8 @@ class Proxy:
             except OSError:
                 return
             connection = _Connection(client, server)
+            if self.answers is not None:
+                connection.answers, self.answers = Answers(self.answers), None
             ends.callback(connection.abort)
             self._connections.add(connection)
             ends.callback(self._connections.discard, connection)
@@ -105,6 +124,14 @@ class Proxy:
                 await self._healed.wait()
                 if writer is connection.server:
                     self.sent += len(data)
+                if writer is connection.client and connection.answers and not connection.dead:
+                    data, whole = connection.answers.passed(data), data
+                    if data != whole:
+                        writer.write(data)
+                        connection.dead = True
+                        self.died.set()
+                if connection.dead:
+                    continue
                 if self.fault == "delay":
                     await asyncio.sleep(self.delay_s)
                 if self.fault == lost_by:
@@ -117,4 +144,5 @@ class Proxy:
                 if self.fault == "partial":
                     self.fault = ""
                     break
-        connection.abort()
+        if not connection.dead:
+            connection.abort()

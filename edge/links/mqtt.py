@@ -169,6 +169,7 @@ class MqttLink:
 
     async def _serve(self, session: Session) -> None:
         self._session = session
+        self._session_id = secrets.token_hex(4)  # devices send again at once what no session of ours has heard
         await session.subscribe("d/+/birth")
         await session.subscribe("d/+/result")
         await session.subscribe("d/+/update")

@@ -1,6 +1,7 @@
 """Custody to the gateway: a pack is journalled, then sent, and deleted when the gateway's cursor has passed it."""
 
 import asyncio
+import gc
 import json
 import random
 
@@ -104,6 +105,7 @@ class Uplink:
                 await self._connection()
             except MqttError as error:
                 print("uplink:", error)
+            gc.collect()  # it closes the socket of a handshake that failed: MicroPython's TLS has let go of that
             # Half to one and a half times the gap, so that devices do not come back all at once.
             pause_ms = self._gap_ms // 2 + random.randrange(self._gap_ms)
             self._gap_ms = min(2 * self._gap_ms, _LAST_GAP_MS)

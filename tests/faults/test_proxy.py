@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bench.parts.proxy import Proxy
+from bench.parts.tls_records import Answers
 from runtime.process import free_port
 
 
@@ -112,3 +113,39 @@ async def test_connections_end_and_new_ones_are_let_through_or_not(fault, again)
         writer.write(b"one")
         assert await said(reader) == again
         writer.transport.abort()
+
+
+async def test_a_half_open_connection_is_dead_and_a_new_one_is_well():
+    async with echo_behind_proxy() as (proxy, heard):
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(b"one")
+        assert await said(reader) == b"one"
+        proxy.abandon()
+        writer.write(b"two")
+        assert await silent(reader)
+        new_reader, new_writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        new_writer.write(b"three")
+        assert await said(new_reader) == b"three"
+        assert heard == [b"one", b"three"]
+        writer.close()
+        new_writer.close()
+
+
+def record(kind: int, body: bytes) -> bytes:
+    return bytes([kind, 3, 3]) + len(body).to_bytes(2, "big") + body
+
+
+STREAM = [record(22, b"hello" * 100), record(23, b"first"), record(21, b"x"), record(23, b"second"), record(23, b"no")]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 10_000])
+def test_answers_are_counted_whatever_pieces_they_come_in(size):
+    answers, stream, wanted = Answers(2), b"".join(STREAM), b"".join(STREAM[:4])
+    passed = b""
+    for at in range(0, len(stream), size):
+        piece = stream[at : at + size]
+        passed += answers.passed(piece)
+        if len(passed) < at + len(piece):
+            break  # whoever cuts the line passes nothing after that
+    assert passed[: len(wanted)] == wanted
+    assert len(passed) - len(wanted) < 5  # of the next one's head, if that came in pieces

@@ -13,6 +13,7 @@ import pytest
 
 from firmware.core.journal import Journal
 from firmware.core.mqtt import MqttClient
+from hardware import images
 from hardware.sim.chips.norflash import NorFlash
 from hardware.sim.device import ROOT, command
 from protocols import cursor, senml
@@ -184,6 +185,27 @@ async def test_after_a_crash_the_birth_certificate_tells_why_once(tmp_path: Path
     assert len(told) == 1
     assert "firmware/core/clock.py" in str(told[0])
     assert "ValueError" in str(told[0])
+
+
+async def test_a_task_that_hangs_starts_the_device_anew_which_then_tells_its_name(tmp_path: Path) -> None:
+    state, app = tmp_path / "state", Path("firmware/apps/wearable.py")
+    async with gateway(tmp_path) as (playing, port):
+        async with wearable(tmp_path, port):
+            await playing.until(lambda: len(playing.births) >= 1)
+        hanging = (ROOT / app).read_text().replace("self._published()\n", "await asyncio.sleep(3600)\n")
+        assert hanging != (ROOT / app).read_text()
+        (tmp_path / app).parent.mkdir(parents=True)
+        (tmp_path / app).write_text(hanging)
+        (state / "a" / app.with_suffix(".mpy")).write_bytes(images.compiled(app, tmp_path))
+        line, environment = command(state)
+        done = await asyncio.create_subprocess_exec(
+            *line, env=environment, cwd=state, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        )
+        assert await asyncio.wait_for(done.wait(), 90) == 75  # nobody feeds the watchdog any more
+        playing.births.clear()
+        async with wearable(tmp_path, port):
+            await playing.until(lambda: any("crash" in birth for birth in playing.births))
+    assert next(birth["crash"] for birth in playing.births if "crash" in birth) == "no word from publisher"
 
 
 async def gone(path: Path) -> None:
