@@ -12,6 +12,7 @@ import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from typing import Any
 
 from bench.parts.campaign import Campaign, campaign, say
@@ -19,6 +20,7 @@ from bench.parts.load import Load, until
 from bench.parts.proxy import FAULTS, Proxy
 from hardware.sim.block import GATEWAY
 from hub.ingest import broker_login
+from hub.store.schema import FILE, connect
 from protocols import cursor, topics
 from runtime.mqtt import Session, keep_session
 from runtime.process import free_port
@@ -76,8 +78,8 @@ def _kinds(under: Campaign, devices: Proxy, uplink: Proxy) -> dict[str, tuple[fl
     for broker in ("hub's broker", "gateway's broker"):
         kinds[f"{broker}: restarted"] = 1.5, _restarted(under, broker)
     kinds["ingest: stands still"] = 2.0, lambda: _stand_still(under)
-    kinds["cursor: lost"] = 1.0, lambda: _set_cursor(under, uplink, None)
-    kinds["cursor: late"] = 1.0, lambda: _set_cursor(under, uplink, 1)
+    kinds["cursor: lost"] = 1.0, lambda: _set_cursor(under, uplink, late=False)
+    kinds["cursor: late"] = 1.0, lambda: _set_cursor(under, uplink, late=True)
     kinds["gateway: replaced"] = 0.3, lambda: replace_gateway(under)
     kinds["gateway: twice"] = 0.3, lambda: second_gateway(under)
     return kinds
@@ -114,16 +116,13 @@ async def _stand_still(under: Campaign) -> None:
     under.lab.signal("ingest", signal.SIGCONT)
 
 
-async def _set_cursor(under: Campaign, uplink: Proxy, seq: int | None) -> None:
+async def _set_cursor(under: Campaign, uplink: Proxy, *, late: bool) -> None:
     """The cursor that the broker keeps is gone, or one of long ago; then the gateway comes back and hears it first."""
-    status = await asyncio.to_thread(under.lab.status)
-    if status is None:
-        return
-    payload = b"" if seq is None else cursor.encode("long ago", {status["outbox"]["epoch"]: seq})
+    payloads = {lane: await asyncio.to_thread(_late_cursor, under, lane) if late else b"" for lane in topics.LANES}
     done = asyncio.Event()
 
     async def publish(session: Session) -> None:
-        for lane in topics.LANES:
+        for lane, payload in payloads.items():
             await session.publish(topics.cursor(topics.GATEWAY, GATEWAY, lane), payload, qos=1, retain=True)
         done.set()
         await asyncio.Event().wait()
@@ -135,6 +134,13 @@ async def _set_cursor(under: Campaign, uplink: Proxy, seq: int | None) -> None:
     uplink.heal()
     task.cancel()
     await asyncio.wait((task,))
+
+
+def _late_cursor(under: Campaign, lane: str) -> bytes:
+    """What the hub may once have said: of each epoch half of what it has stored by now, and not more."""
+    with closing(connect(under.lab.hub_data / FILE, readonly=True)) as db:
+        stored = db.execute("SELECT epoch, seq FROM cursor WHERE gateway = ? AND lane = ?", (GATEWAY, lane)).fetchall()
+    return cursor.encode("long ago", {epoch: seq // 2 for epoch, seq in stored if seq > 1})
 
 
 async def replace_gateway(under: Campaign) -> None:
