@@ -1,4 +1,4 @@
-"""The hub's command line: python -m hub {run,ingest,web,enrol,revoke,command,retention,backup,restore,check,rules}."""
+"""The hub's command line: python -m hub COMMAND."""
 
 import argparse
 import asyncio
@@ -6,6 +6,7 @@ import contextlib
 import logging
 import signal
 import sys
+from collections.abc import Coroutine
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -50,13 +51,16 @@ def _parser() -> argparse.ArgumentParser:
     for end, default in (("from", "a day before --to"), ("to", "now")):
         text = f"local time such as 2030-05-01T22:00 (default: {default})"
         rules.add_argument(f"--{end}", type=datetime.fromisoformat, metavar="TIME", help=text)
+    tells = commands.add_parser("notify", help="tell people of alarms: check how, or try it; run: that part alone")
+    tells.add_argument("action", choices=("check", "test", "run"))
+    tells.add_argument("person", nargs="?", help="test: whom to tell, a person or a group of notify.toml")
     keep = commands.add_parser("retention", help="show how long readings are kept, or set it for a metric")
     keep.add_argument("metric", nargs="?", help="a metric, or * for all that have no policy of their own")
     keep.add_argument("--days", type=int, help="keep readings for so many days, then delete them")
     keep.add_argument("--step-minutes", type=int, metavar="N", help="keep steps of this length in their place")
     keep.add_argument("--step-days", type=int, metavar="DAYS", help="keep the steps so long (default: for ever)")
     keep.add_argument("--forever", action="store_true", help="keep the readings for ever, or as * says")
-    for command in (run, one, page, enrol, revoke, tell, keep, save, back, rules, whole):
+    for command in (run, one, page, enrol, revoke, tell, keep, save, back, rules, tells, whole):
         command.add_argument("--data", type=Path, required=True, metavar="DIR", help="where everything is kept")
     for command in (run, one, page, tell):
         command.add_argument("--host", default="127.0.0.1", help="the address to listen on, or where the broker is")
@@ -71,7 +75,31 @@ async def _ingest(options: argparse.Namespace) -> None:
     """Ends in order on SIGTERM: the batch that is being committed is finished."""
     from hub import ingest  # noqa: PLC0415 - as for _run
 
-    task = asyncio.ensure_future(ingest.run(options.data, host=options.host, port=options.mqtt_port))
+    await _until_stopped(ingest.run(options.data, host=options.host, port=options.mqtt_port))
+
+
+async def _notify(options: argparse.Namespace) -> int:
+    from hub.notify import command, work  # noqa: PLC0415 - as for _run
+
+    if options.action == "run":
+        await _until_stopped(work.run(options.data))
+        return 0
+    if options.action == "check":
+        lines, wrong = command.check(options.data)
+        for line in (*lines, *wrong):
+            print(line)
+        return int(bool(wrong))
+    if not options.person:
+        raise SetupError("name whom to tell: kerb hub notify test PERSON")
+    failures = 0
+    async for person, channel, reason in command.test(options.data, options.person):
+        print(f"{person}, {channel}: {reason or 'taken'}")
+        failures += bool(reason)
+    return int(bool(failures))
+
+
+async def _until_stopped(work: Coroutine[object, object, None]) -> None:
+    task = asyncio.ensure_future(work)
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     with contextlib.suppress(asyncio.CancelledError):
@@ -162,6 +190,8 @@ def _run(options: argparse.Namespace) -> int:
             _retention(options)
         case "rules":
             _rules(options)
+        case "notify":
+            return asyncio.run(_notify(options))
         case "enrol":
             print(enrolment.make_token(options.data, options.gateway, hours=options.hours))
         case "revoke":

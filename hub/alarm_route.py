@@ -8,6 +8,8 @@ from pydantic import BaseModel, Field
 from hub import deeds as people
 from hub.api import Id, Name
 from hub.deeds import ACKNOWLEDGE, COMMENT, SHELVE, Deeds
+from hub.notify.outbox import Outbox
+from hub.notify_route import Notification, notification
 from hub.problems import Problem, ProblemError
 from hub.store.alarm_book import MAX_ALARMS, AlarmBook, AlarmNow
 from hub.store.writing import now_ms
@@ -68,6 +70,7 @@ class AlarmStory(Alarm):
     changes: list[AlarmChange]
     escalations: list[AlarmEscalation]
     deeds: list[Deed]
+    notifications: list[Notification]
 
 
 class Doing(BaseModel):
@@ -89,8 +92,8 @@ class Comment(Doing):
     comment: str = Field(min_length=1, max_length=1000)
 
 
-def make_router(book: AlarmBook, deeds: Deeds) -> APIRouter:
-    """The routes, over this store and what people did."""
+def make_router(book: AlarmBook, deeds: Deeds, outbox: Outbox) -> APIRouter:
+    """The routes, over this store, what people did and what they were told."""
     problem: dict[int | str, dict[str, object]] = {
         "4XX": {"model": Problem, "description": "RFC 9457: what is wrong, and with which field"},
         422: {"model": Problem, "description": "a field is not valid"},
@@ -124,6 +127,7 @@ def make_router(book: AlarmBook, deeds: Deeds) -> APIRouter:
             changes=[AlarmChange(**vars(change)) for change in changes],
             escalations=[AlarmEscalation(**vars(each)) for each in escalations],
             deeds=[_deed(each) for each in done],
+            notifications=[notification(each) for each in outbox.about(rule, thing, onset_ms)],
         )
 
     def add(what: str, alarm: tuple[str, str, int], doing: Doing, seconds: int = 0) -> Deed:

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from hub.errors import SetupError
-from hub.ingest import only_one
+from hub.only_one import only_one
 from hub.store.schema import FILE, connect, unknown_migrations
 from hub.store.writing import now_ms
 
@@ -72,7 +72,7 @@ def restore(file: Path, data: Path, *, replace: bool = False) -> Backup:
     with tempfile.TemporaryDirectory(dir=data.absolute().parent, prefix=".kerb-restore-") as folder:
         made = _unpack(file, Path(folder) / "data")
         if there:
-            with only_one(data):
+            with only_one(data, "ingest"):
                 data.rename(data.with_name(time.strftime(f"{data.name}-before-%Y%m%d-%H%M%S")))
         elif data.exists():
             data.rmdir()

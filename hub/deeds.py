@@ -1,21 +1,13 @@
-"""What people do about alarms: web writes it down, ingest has it done. In a file of its own, which both may write.
+"""What people do about alarms: web writes it down, ingest has it done.
 
 A deed is queued until it is done, refused or expired: that of a gateway's alarm is a command to the gateway, sent until
 it answers, and done once however often it is sent.
 """
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlite_utils import Database, Migrations
-
-from hub.errors import StoreError
-from hub.store.schema import connect
-
-FILE = "people.db"
+from hub.people import PeopleFile
 
 ACKNOWLEDGE = "acknowledge"
 SHELVE = "shelve"
@@ -25,8 +17,6 @@ QUEUED = "queued"
 DONE = "done"
 
 _MOST_AT_ONCE = 200
-
-migrations = Migrations("people")
 
 
 class Deed(NamedTuple):
@@ -46,28 +36,11 @@ class Deed(NamedTuple):
     reason: str
 
 
-@migrations()
-def deeds_about_alarms(db: Database) -> None:
-    """The first table."""
-    db.execute(
-        """
-        CREATE TABLE deed (
-            id INTEGER PRIMARY KEY AUTOINCREMENT, what TEXT NOT NULL, rule TEXT NOT NULL, thing TEXT NOT NULL,
-            onset_ms INTEGER NOT NULL, seconds INTEGER NOT NULL, comment TEXT NOT NULL, who TEXT NOT NULL,
-            time_ms INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL
-        )
-        """
-    )
-    db.execute("CREATE INDEX deed_of_alarm ON deed (rule, thing, onset_ms)")
-    db.execute("CREATE INDEX deed_queued ON deed (id) WHERE state = 'queued'")
-
-
 class Deeds:
     """The deeds of one hub, each call over a connection of its own. Raises StoreError if that cannot be used."""
 
     def __init__(self, data: Path):
-        self._path = data / FILE
-        self._prepared = False
+        self._file = PeopleFile(data)
 
     def add(
         self,
@@ -82,36 +55,25 @@ class Deeds:
         """Write down a deed about this alarm (rule, thing, onset); a comment is done by that."""
         state = DONE if what == COMMENT else QUEUED
         values = (what, *alarm, seconds, comment, who, time_ms, state, "")
-        with self._open() as db:
+        with self._file.opened() as db:
             made = db.execute("INSERT INTO deed VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id", values)
             return Deed(made.fetchone()[0], *values)
 
     def queued(self) -> list[Deed]:
         """Those that are to be done, in the order in which they came."""
-        with self._open() as db:
+        with self._file.opened() as db:
             rows = db.execute("SELECT * FROM deed WHERE state = ? ORDER BY id LIMIT ?", (QUEUED, _MOST_AT_ONCE))
             return [Deed(*row) for row in rows]
 
     def end(self, deed: int, state: str, reason: str = "") -> None:
         """It has ended so; one that has ended before stays as it was."""
-        with self._open() as db:
+        with self._file.opened() as db:
             values = (state, reason, deed, QUEUED)
             db.execute("UPDATE deed SET state = ?, reason = ? WHERE id = ? AND state = ?", values)
 
     def about(self, rule: str, thing: str, onset_ms: int) -> list[Deed]:
         """All about one alarm, in order."""
         key = (rule, thing, onset_ms)
-        with self._open() as db:
+        with self._file.opened() as db:
             rows = db.execute("SELECT * FROM deed WHERE rule = ? AND thing = ? AND onset_ms = ? ORDER BY id", key)
             return [Deed(*row) for row in rows]
-
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(connect(self._path)) as db:
-                if not self._prepared:
-                    migrations.apply(Database(db))
-                    self._prepared = True
-                yield db
-        except sqlite3.Error as error:
-            raise StoreError(str(error)) from error

@@ -2,13 +2,11 @@
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from hub import alarm_rules
@@ -18,6 +16,7 @@ from hub.deeds import Deeds
 from hub.errors import SetupError, StoreError
 from hub.ingest_metrics import IngestMetrics
 from hub.intake import Answer, Intake
+from hub.only_one import only_one
 from hub.store.writing import Writer, now_ms
 from protocols import tally, topics
 from protocols.deflated import deflate_large
@@ -216,18 +215,6 @@ async def _publish(session: Session, cursors: Mapping[str, bytes]) -> None:
         await session.publish_all(dict(items[begin : begin + _CURSORS]), retain=True)
 
 
-@contextmanager
-def only_one(data: Path) -> Iterator[None]:
-    """Hold the store's lock: two writers would break exactly-once. Raises SetupError."""
-    data.mkdir(parents=True, exist_ok=True)
-    with (data / "ingest.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SetupError(f"another ingest is already writing to {data}") from None
-        yield
-
-
 def broker_login(data: Path, *, host: str, port: int) -> Broker:
     """How the hub itself logs in at its broker. Raises SetupError."""
     authority = Authority(data)
@@ -238,7 +225,7 @@ def broker_login(data: Path, *, host: str, port: int) -> Broker:
 
 async def run(data: Path, *, host: str, port: int) -> None:
     """Serve until cancelled. Raises SetupError if another ingest owns the store."""
-    with only_one(data):
+    with only_one(data, "ingest"):
         metrics = IngestMetrics(_QUEUE)
         broker = broker_login(data, host=host, port=port)
         try:

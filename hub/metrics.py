@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hub import ingest_metrics
+from hub.errors import SetupError
+from hub.notify import directory
+from hub.notify.outbox import GIVEN_UP, SENT, WAITING, Outbox
 from hub.store.accounts import Account
 from hub.store.lag import middle_ms
 from hub.store.querying import Querying
@@ -28,13 +31,15 @@ _HELD = {
 }
 
 
-async def exposition(store: Querying, data: Path) -> str:
+async def exposition(store: Querying, outbox: Outbox, data: Path) -> str:
     """All figures. Raises StoreError if the store cannot be read."""
     ingest = await ingest_metrics.ask(data)
     what = "Whether ingest answers, has its session with the broker and can write the store"
     storing = metrics.gauge("kerb_hub_storing", what, float(not ingest.failure))
     own = await asyncio.to_thread(
-        lambda: metrics.text([storing, *_of_store(store, data), *metrics.process("kerb_web")])
+        lambda: metrics.text(
+            [storing, *_of_store(store, data), *_of_notifications(outbox, data), *metrics.process("kerb_web")]
+        )
     )
     return own + ingest.text
 
@@ -62,6 +67,20 @@ def _of_store(store: Querying, data: Path) -> Iterator[Metric]:
     yield metrics.counter("kerb_hub_messages", "What became of messages", store.counters(), "outcome")
     yield metrics.gauge("kerb_hub_disk_free_bytes", "Room for the store", shutil.disk_usage(data).free)
     yield metrics.gauge("kerb_hub_store_bytes", "Size of the store's file", (data / FILE).stat().st_size)
+
+
+def _of_notifications(outbox: Outbox, data: Path) -> Iterator[Metric]:
+    counts = outbox.counts()
+    yield metrics.gauge("kerb_hub_notifications_waiting", "Notifications that are being tried", counts[WAITING])
+    yield metrics.counter("kerb_hub_notifications_sent", "Notifications that were taken", counts[SENT])
+    yield metrics.counter("kerb_hub_notifications_given_up", "Notifications that nobody took", counts[GIVEN_UP])
+    try:
+        directory.load(data)
+        usable = True
+    except SetupError:
+        usable = False
+    what = "Whether notify.toml can be used; without one nobody is to be told"
+    yield metrics.gauge("kerb_hub_notifications_usable", what, float(usable))
 
 
 def _of_statuses(accounts: list[Account]) -> Iterator[Metric]:

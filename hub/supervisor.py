@@ -48,6 +48,7 @@ async def run(data: Path, *, host: str, port: int, mqtt_port: int, names: Sequen
                 group.create_task(
                     _keep("ingest", ("--data", str(data), "--host", here, "--mqtt-port", str(mqtt_port))), name="ingest"
                 ),
+                group.create_task(_keep("notify", ("run", "--data", str(data))), name="notify"),
                 group.create_task(_keep("web", ("--data", str(data), "--host", host, "--port", str(port))), name="web"),
             ]
             logger.info("the hub's page is at http://%s:%d", host, port)

@@ -16,6 +16,8 @@ _SELECT = """
 SELECT alarm.*, rule.name_en, rule.name_zh FROM alarm
 LEFT JOIN alarm_rule AS rule ON rule.origin = alarm.origin AND rule.id = alarm.rule
 """
+_ONE = f"{_SELECT} WHERE alarm.rule = ? AND alarm.thing = ? AND alarm.onset_ms = ?"
+_NAME = "SELECT name_en, name_zh FROM thing WHERE id = ? UNION ALL SELECT name_en, name_zh FROM gateway WHERE id = ?"
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,18 @@ class AlarmBook:
             rows = db.execute(f"{_SELECT} {where} ORDER BY alarm.onset_ms DESC LIMIT ?", (*values, limit))
             return [_alarm(row) for row in rows]
 
+    def now(self, rule: str, thing: str, onset_ms: int) -> AlarmNow | None:
+        """An alarm as it is; None if there is none such."""
+        with opened(self._path) as db:
+            row = db.execute(_ONE, (rule, thing, onset_ms)).fetchone()
+            return None if row is None else _alarm(row)
+
+    def name_of(self, thing: str) -> Mapping[str, str]:
+        """What people call a thing or a gateway; its id if it was never born."""
+        with opened(self._path) as db:
+            row = db.execute(_NAME, (thing, thing)).fetchone()
+            return {"en": row["name_en"], "zh": row["name_zh"]} if row else {"en": thing, "zh": thing}
+
     def one(
         self, rule: str, thing: str, onset_ms: int
     ) -> tuple[AlarmNow, list[AlarmChange], list[AlarmEscalation]] | None:
@@ -84,9 +98,7 @@ class AlarmBook:
         key = (rule, thing, onset_ms)
         where = "rule = ? AND thing = ? AND onset_ms = ?"
         with opened(self._path) as db:
-            row = db.execute(
-                f"{_SELECT} WHERE alarm.rule = ? AND alarm.thing = ? AND alarm.onset_ms = ?", key
-            ).fetchone()
+            row = db.execute(_ONE, key).fetchone()
             if row is None:
                 return None
             changes = db.execute(f"SELECT state, time_ms, who FROM alarm_change WHERE {where} ORDER BY number", key)

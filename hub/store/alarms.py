@@ -6,7 +6,8 @@ import sqlite3
 from collections.abc import Iterable
 
 from hub.birth import Birth
-from protocols.alarm import CLEARED, METRIC, Change, Escalation, Rule, decode_following
+from hub.store.events import ALARM, ESCALATION, Events
+from protocols.alarm import CLEARED, METRIC, Change, Escalation, Identity, Rule, decode_following
 from protocols.errors import DecodeError
 from protocols.pack import Column
 
@@ -32,8 +33,9 @@ _RULE = "INSERT OR REPLACE INTO alarm_rule (origin, id, version, priority, name_
 class Alarms:
     """The alarms of a store, in its transaction; `forget` after one that failed."""
 
-    def __init__(self, db: sqlite3.Connection):
+    def __init__(self, db: sqlite3.Connection, events: Events):
         self._db = db
+        self._events = events
         self._streams: set[int] | None = None
 
     def forget(self) -> None:
@@ -62,14 +64,19 @@ class Alarms:
 
     def change(self, origin: str, change: Change) -> None:
         """An alarm has changed."""
-        self._db.execute(_CHANGE, (*change.identity, change.number, change.state, change.time_ms, change.by))
+        made = self._db.execute(_CHANGE, (*change.identity, change.number, change.state, change.time_ms, change.by))
+        if made.rowcount:
+            self._tell(origin, change)
         told = (change.number, change.state, change.priority, change.version, change.time_ms, change.metric)
         self._db.execute(_ALARM, (*change.identity, origin, *told, json.dumps(change.value, ensure_ascii=False)))
 
     def escalate(self, escalation: Escalation) -> None:
         """Nobody has acknowledged an alarm."""
         people = json.dumps(escalation.to)
-        self._db.execute(_ESCALATION, (*escalation.identity, escalation.step, escalation.time_ms, people))
+        made = self._db.execute(_ESCALATION, (*escalation.identity, escalation.step, escalation.time_ms, people))
+        if made.rowcount:
+            said = {"step": escalation.step, "to": list(escalation.to), "time_ms": escalation.time_ms}
+            self._events.add(ESCALATION, escalation.identity.thing, escalation.identity._asdict() | said)
 
     def origin(self, rule: str, thing: str, onset_ms: int) -> str | None:
         """Who evaluates the rule of this alarm; None if there was none such."""
@@ -99,13 +106,23 @@ class Alarms:
         """The alarms of a gateway whose storage was lost would be open for ever."""
         there = {(alarm.rule, alarm.thing, alarm.onset_ms) for alarm in birth.alarms}
         rows = self._db.execute(
-            "SELECT rule, thing, onset_ms FROM alarm WHERE origin = ? AND state != ? AND changed_ms < ?",
+            "SELECT rule, thing, onset_ms, number, priority, version, metric, value FROM alarm"
+            " WHERE origin = ? AND state != ? AND changed_ms < ?",
             (birth.gateway, CLEARED, birth.time_ms),
         )
-        for key in [tuple(row) for row in rows]:
-            if key not in there:
-                logger.warning("alarm %s of %s since %d is not known to %s any more", *key, birth.gateway)
+        for *key, number, priority, version, metric, value in rows.fetchall():
+            identity = Identity(*key)
+            if identity not in there:
+                logger.warning("alarm %s of %s since %d is not known to %s any more", *identity, birth.gateway)
                 self._db.execute(
                     "UPDATE alarm SET state = ?, changed_ms = ? WHERE rule = ? AND thing = ? AND onset_ms = ?",
-                    (CLEARED, birth.time_ms, *key),
+                    (CLEARED, birth.time_ms, *identity),
                 )
+                # No change of the gateway's, whose numbers are its own: one more of it would count.
+                what = (priority, version, "", metric, json.loads(value))
+                self._tell(birth.gateway, Change(identity, number, CLEARED, birth.time_ms, *what))
+
+    def _tell(self, origin: str, change: Change) -> None:
+        said = change._asdict() | {"who": change.by, "origin": origin}
+        del said["identity"], said["by"]
+        self._events.add(ALARM, change.identity.thing, change.identity._asdict() | said)

@@ -5,6 +5,7 @@ import sqlite3
 
 from hub.birth import Birth
 from hub.errors import BirthError
+from hub.store.events import GATEWAY, Events
 
 _GATEWAY = """
 INSERT OR REPLACE INTO gateway (id, incarnation, name_en, name_zh, state, changed_ms) VALUES (?, ?, ?, ?, 'online', ?)
@@ -46,8 +47,9 @@ class Registry:
     things: the thing of each stream.
     """
 
-    def __init__(self, db: sqlite3.Connection):
+    def __init__(self, db: sqlite3.Connection, events: Events):
         self._db = db
+        self._events = events
         self._streams: dict[tuple[str, int], dict[int, int]] = {}
         self.things = _Things(db)
 
@@ -70,6 +72,7 @@ class Registry:
         key = (birth.gateway, birth.incarnation)
         known = self.aliases(*key)
         self._check_aliases(birth, known)
+        self._told(birth.gateway, "online", now_ms)
         self._db.execute(_GATEWAY, (birth.gateway, birth.incarnation, birth.name.en, birth.name.zh, now_ms))
         # What this gateway no longer speaks of is gone from it; its history stays.
         self._db.execute("UPDATE thing SET state = 'offline', reason = 'removed' WHERE gateway = ?", (birth.gateway,))
@@ -86,10 +89,17 @@ class Registry:
 
     def write_death(self, gateway: str, now_ms: int) -> None:
         """The gateway is offline, and with it all its things."""
+        self._told(gateway, "offline", now_ms)
         self._db.execute(
             "UPDATE gateway SET state = 'offline', changed_ms = ? WHERE id = ? AND state != 'offline'",
             (now_ms, gateway),
         )
+
+    def _told(self, gateway: str, state: str, now_ms: int) -> None:
+        """Tell those who follow, if that is news: the death of a gateway that was never born is none."""
+        known = self._db.execute("SELECT state FROM gateway WHERE id = ?", (gateway,)).fetchone()
+        if known["state"] != state if known else state == "online":
+            self._events.add(GATEWAY, gateway, {"gateway": gateway, "state": state, "time_ms": now_ms})
 
     def _check_aliases(self, birth: Birth, known: dict[int, int]) -> None:
         """Within an incarnation an alias never changes its meaning: packs that are still buffered rely on it."""

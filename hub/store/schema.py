@@ -180,6 +180,14 @@ def readings_and_their_custody(db: Database) -> None:
             db.execute(statement)
 
 
+@migrations()
+def events(db: Database) -> None:
+    """What has happened, for those who follow it (see events.py)."""
+    db.execute(
+        "CREATE TABLE event (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, thing TEXT NOT NULL, content TEXT NOT NULL)"
+    )
+
+
 def prepare(data: Path) -> Path:
     """Make or migrate the store in this directory; several processes may do so at once. Returns the file.
 

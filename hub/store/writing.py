@@ -16,6 +16,7 @@ from hub.store import accounts, hot, tallies
 from hub.store.alarms import Alarms
 from hub.store.batch import Batch, aliases_of
 from hub.store.evaluating import Evaluating
+from hub.store.events import Events
 from hub.store.expiry import Expiry
 from hub.store.lag import buckets_of
 from hub.store.latest import Latest
@@ -65,8 +66,9 @@ class Writer:
         self._undone = False
         self._added_up: dict[tuple[str, str], int] = {}  # below which epoch, by gateway and lane
         try:
-            self._registry = Registry(self._db)
-            self._alarms = Alarms(self._db)
+            events = Events(self._db, clock)
+            self._registry = Registry(self._db, events)
+            self._alarms = Alarms(self._db, events)
             self.use_rules(rules)
             self._latest = Latest(self._db)
             self._sealing = Sealing(self._db)

@@ -14,7 +14,9 @@ from hub import problems
 from hub.alarm_route import make_router
 from hub.deed_work import DeedWork
 from hub.deeds import Deeds
+from hub.notify.outbox import Outbox
 from hub.store.alarm_book import AlarmBook, AlarmNow
+from hub.store.events import EventLog
 from hub.store.writing import Writer
 from protocols.alarm import METRIC, Change, Escalation, Identity, encode_following
 from protocols.command import Result, decode_request
@@ -113,7 +115,7 @@ def test_what_needs_somebody_comes_first(told: Any, book: AlarmBook) -> None:
 
 
 def test_a_gateway_that_has_lost_its_memory_ends_what_it_knows_nothing_of(
-    told: Any, book: AlarmBook, writer: Writer
+    told: Any, book: AlarmBook, writer: Writer, data: Path
 ) -> None:
     other = Identity("sos", "wearable-1", T)
     told(change(1, "active", T), change(1, "active", T, identity=other))
@@ -129,6 +131,8 @@ def test_a_gateway_that_has_lost_its_memory_ends_what_it_knows_nothing_of(
     assert len(states(book)) == 2
     rebirth("third", T + 1, other)
     assert states(book) == [("sos", "wearable-1", "active")]
+    ended = EventLog(data).after(0, 10)[-1].content
+    assert (ended["rule"], ended["state"], ended["number"]) == ("fever", "cleared", 1), "those who follow hear of it"
     told(change(2, "active", T + 5000))
     assert len(states(book)) == 2, "and its own word counts again"
 
@@ -149,11 +153,11 @@ def test_a_transaction_that_failed_leaves_no_alarm(told: Any, book: AlarmBook, w
 
 
 @asynccontextmanager
-async def routes(book: AlarmBook, deeds: Deeds) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
+async def routes(book: AlarmBook, data: Path) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
     """Asks: a path below the alarms', and what to post; the JSON that comes."""
     app = FastAPI()
     problems.install(app)
-    app.include_router(make_router(book, deeds))
+    app.include_router(make_router(book, Deeds(data), Outbox(data)))
     async with AsyncClient(transport=ASGITransport(app), base_url="http://hub") as client:
 
         async def ask(path: str, **post: Any) -> Any:
@@ -165,7 +169,7 @@ async def routes(book: AlarmBook, deeds: Deeds) -> AsyncIterator[Callable[..., A
 
 async def test_the_routes(told: Any, book: AlarmBook, data: Path) -> None:
     told(change(1, "active", T), change(2, "acknowledged", T + 1, by="wang"))
-    async with routes(book, Deeds(data)) as ask:
+    async with routes(book, data) as ask:
         [alarm] = await ask("")
         assert (alarm["name"]["zh"], alarm["state"], alarm["value"]) == ("发热", "acknowledged", 38.9)
         assert await ask("/history?limit=1") == [alarm]
@@ -181,7 +185,7 @@ async def test_what_people_do_is_written_down_and_done(told: Any, book: AlarmBoo
     deeds = Deeds(data)
     work = DeedWork(deeds, writer)
     here = f"/fever/wearable-1/{T}"
-    async with routes(book, deeds) as ask:
+    async with routes(book, data) as ask:
         for path, body in (
             (f"{here}/acknowledge", {"who": "a b"}),
             (f"{here}/shelve", {"who": "wang", "seconds": 86_401}),

@@ -16,7 +16,7 @@ from hub import logins
 from hub.authority import Authority
 from hub.backup import backup, restore
 from hub.errors import SetupError
-from hub.ingest import only_one
+from hub.only_one import only_one
 from hub.intake import Intake
 from hub.store.querying import Querying
 from hub.store.schema import FILE, connect
@@ -231,7 +231,7 @@ def test_an_existing_store_is_put_aside_only_if_told(hub: Hub, tmp_path: Path, o
     (hub.data / "mark").write_text("of the old one")
     with pytest.raises(SetupError, match="is not empty"):
         restore(file, hub.data)
-    with only_one(hub.data), pytest.raises(SetupError, match="another ingest"):
+    with only_one(hub.data, "ingest"), pytest.raises(SetupError, match="another ingest"):
         restore(file, hub.data, replace=True)
     assert (hub.data / "mark").exists()
     restore(file, hub.data, replace=True)

@@ -10,7 +10,8 @@ import pytest
 from hub import logins
 from hub.authority import Authority
 from hub.errors import SetupError
-from hub.ingest import Inbox, broker_login, only_one
+from hub.ingest import Inbox, broker_login
+from hub.only_one import only_one
 from hub.store.querying import Querying
 from hub.store.schema import FILE, connect, prepare
 from protocols.reading import reading
@@ -118,9 +119,9 @@ async def test_a_gateway_may_not_touch_another_ones_topics(data: Path) -> None:
 
 def test_two_writers_are_refused(data: Path) -> None:
     prepare(data)
-    with only_one(data), pytest.raises(SetupError, match="another ingest"), only_one(data):
+    with only_one(data, "ingest"), pytest.raises(SetupError, match="another ingest"), only_one(data, "ingest"):
         pass
-    with only_one(data):
+    with only_one(data, "ingest"):
         pass  # the lock went with its holder
 
 

@@ -60,7 +60,7 @@ def answers(port: int) -> bool:
 def test_a_part_that_is_killed_is_started_again(hub: tuple["subprocess.Popen[bytes]", int]) -> None:
     process, port = hub
     before = children(process.pid)
-    assert set(before) == {"broker", "ingest", "web"}
+    assert set(before) == {"broker", "ingest", "notify", "web"}
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
     wait_for(
