@@ -16,8 +16,8 @@ from hub import logins
 from hub.authority import Authority
 from hub.backup import backup, restore
 from hub.errors import SetupError
-from hub.only_one import only_one
 from hub.intake import Intake
+from hub.only_one import only_one
 from hub.store.querying import Querying
 from hub.store.schema import FILE, connect
 from hub.store.writing import Writer
