@@ -31,7 +31,10 @@ _ATTRIBUTES = {  # of any object, since types are not known here
     "bit_length": "int has no such method; count in a loop",
     "bit_count": "int has no such method",
     "is_integer": "float has no such method",
+    "popitem": "dicts have no order: it may be any of them; choose one, as by min",
 }
+_CALENDAR = {"time_ns", "gmtime", "localtime", "mktime"}  # they count from 1970 or from 2000, as the port does
+_ABSOLUTE = ("unix_ms", "time_ms")  # names of times that no float of 32 bits can hold
 _FUNCTIONS = {
     ("struct", "Struct"): "there is none; use struct.pack and unpack with the format",
     ("struct", "iter_unpack"): "there is none",
@@ -68,7 +71,14 @@ def _findings(path: str, tree: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, s
     for node in _running(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield from ((node, what) for what in _import_problems(path, node))
+        elif isinstance(node, ast.BinOp):
+            if isinstance(node.op, ast.Div) and _last_name(node.left) in _ABSOLUTE:
+                yield node, "a time in a float, which has 32 bits on a board; use // or whole milliseconds"
+        elif isinstance(node, ast.FunctionDef):
+            yield from _allocations(path, node)
         elif isinstance(node, ast.Attribute):
+            if _name(node.value) == "time" and node.attr in _CALENDAR and not path.startswith(_HARDWARE_IN):
+                yield node, f"{node.attr} counts from 1970 or from 2000; ask the clock (firmware/core/clock.py)"
             what = _FUNCTIONS.get((_name(node.value), node.attr)) or _ATTRIBUTES.get(node.attr)
             if what:
                 yield node, f"{node.attr}: {what}"
@@ -99,8 +109,22 @@ def _call_problems(node: ast.Call) -> Iterator[str]:
         kind = node.args[0].value
         if isinstance(kind, str) and kind and kind[0] not in "<>!=@":
             yield f"the format {kind!r} has no byte order: its sizes are those of the machine"
+    if name == "next" and node.args and isinstance(node.args[0], ast.Call) and _name(node.args[0].func) == "iter":
+        yield "dicts and sets have no order: the first may be any of them; choose one, as by min"
     if name == "open" and any(keyword.arg == "newline" for keyword in node.keywords):
         yield "open takes no `newline`"
+
+
+def _allocations(path: str, function: ast.FunctionDef) -> Iterator[tuple[ast.expr, str]]:
+    """A board's flash is read with no memory to spare: `readblocks` fills the buffer that it is given."""
+    if function.name != "readblocks" or not path.startswith("firmware/"):
+        return
+    for node in ast.walk(function):
+        made = isinstance(node, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.JoinedStr)
+        cut = isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice) and isinstance(node.ctx, ast.Load)
+        called = isinstance(node, ast.Call) and _name(node.func) in ("bytes", "bytearray", "list")
+        if isinstance(node, ast.expr) and (made or cut or called):
+            yield node, "readblocks must not allocate"
 
 
 def _syntax_problems(path: str, source: str) -> list[str]:
@@ -132,6 +156,13 @@ def _running(tree: ast.AST) -> Iterator[ast.AST]:
 
 def _name(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
+
+
+def _last_name(node: ast.AST) -> str:
+    """That of a name, an attribute, or what is called."""
+    if isinstance(node, ast.Call):
+        node = node.func
+    return node.attr if isinstance(node, ast.Attribute) else _name(node)
 
 
 def _is_negative(node: ast.AST) -> bool:

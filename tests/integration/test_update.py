@@ -42,7 +42,7 @@ devices = [{{ thing = "wearable-1", model = "kerb-wearable" }}]
 CHANGE = ("firmware/__init__.py", '"0.1.0"', '"0.1.{version}"')
 DEAF = ("firmware/drivers/max30102.py", "_EXPECTED_PART = 0x15", "_EXPECTED_PART = 0x16")  # its sensor never works
 IMPATIENT = ("firmware/core/updating.py", "_TRIAL_S = 120", "_TRIAL_S = 3")
-SLOWLY = ("firmware/core/updating.py", "PART_BYTES = 512", "PART_BYTES = 64")
+SLOWLY = ("firmware/core/updating.py", "PART_BYTES = 512", "PART_BYTES = 128")
 STILLBORN = ("firmware/main.py", "import gc\n", "import gc, nothing\n")
 
 
