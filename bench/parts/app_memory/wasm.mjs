@@ -37,9 +37,11 @@ collect = gc.collect
     collect();
   }
   const [step, sample] = ["step", "sample"].map((name) => mp.globals.get(name));
-  while (step()) {
-    collect();
-    sample();
+  for (let steps = 1; step(); steps++) {
+    if (steps % 5 == 0) {
+      collect();
+      sample();
+    }
   }
   mp.runPython("print(day.found())");
 } catch (error) {

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_AHEAD_MS = 60_000  # asyncio has real time for tasks that shall run at once: it must always be past
+_AHEAD_MS = 24 * 3600_000  # asyncio has real time for tasks that shall run at once: it must always be past
 _COMMIT_MS = 250  # from a pack to the gateway's cursor
 _ACKNOWLEDGEMENTS = {1: b"\x20\x02\x00\x00", 12: b"\xd0\x00"}  # of CONNECT and PINGREQ
 
@@ -33,8 +33,8 @@ class Time:
     """Virtual milliseconds. `until` says when it is over, `on_jump` is told before each jump."""
 
     def __init__(self, until_ms: int, on_jump: "Callable[[int], None]"):
-        self.now_ms = _AHEAD_MS
-        self._base = time.ticks_ms()
+        self.now_ms = 0
+        self._base = time.ticks_ms() + _AHEAD_MS
         self._until_ms = until_ms
         self._on_jump = on_jump
         self.map: dict[int, object] = {}  # as asyncio's own queue of sockets has one
