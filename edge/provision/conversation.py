@@ -20,7 +20,7 @@ from protocols.provisioning.content import (
 from runtime.aes import encrypt_blocks
 from runtime.label import Label
 
-ANSWER_S = 3.0
+ANSWER_S = 10.0  # a config in the smallest pieces takes a slow radio some seconds
 
 
 class Line(Protocol):

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -135,10 +134,8 @@ async def test_a_technician_provisions_a_device(tmp_path: Path) -> None:
             assert form not in cable.log + out + err
 
 
-async def test_within_three_seconds(device: Bench) -> None:
-    began_s = time.monotonic()
+async def test_a_device_says_what_it_is(device: Bench) -> None:
     assert (await device.provision())[:2] == (BOARD, "0.1.0")
-    assert time.monotonic() - began_s < 3
 
 
 CHANGED = "changed on the way|does not know the secret"
