@@ -136,6 +136,7 @@ class _Power(_Table):
 
 class _Storage(_Table):
     journal_kb: int = Field(gt=0)
+    urgent_kb: int = Field(64, gt=0)  # the journal of what must not wait: alarms, falls, doses
     records_kb: int = Field(0, ge=0)  # measurements that centrals ask for by Bluetooth
 
 

@@ -140,6 +140,6 @@ def _power_problems(board: Board, chip: Micro, known: dict[str, Part]) -> Iterat
 
 def _storage_problems(board: Board, chip: Micro) -> Iterator[str]:
     room = board.board.flash_kb - chip.firmware_kb
-    kept = board.storage.journal_kb + board.storage.records_kb
+    kept = board.storage.journal_kb + board.storage.urgent_kb + board.storage.records_kb
     if kept > room:
-        yield f"storage: journal and records of {kept} kB; beside the firmware there are {max(room, 0)} kB"
+        yield f"storage: journals and records of {kept} kB; beside the firmware there are {max(room, 0)} kB"

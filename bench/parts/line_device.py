@@ -72,8 +72,9 @@ async def main() -> None:
     port = hal.port()
     storage = port.storage()
     clock = Clock(port)
-    journal, epochs = Journal(port.partition("journal")), Epochs(storage, port)
-    uplink = Uplink(config.load(storage), clock, journal, epochs, storage=storage, birth={"model": "kerb-wearable"})
+    journal, urgent = [Journal(port.partition(name)) for name in ("journal", "urgent")]
+    settings, epochs, birth = config.load(storage), Epochs(storage, port), {"model": "kerb-wearable"}
+    uplink = Uplink(settings, clock, journal, epochs, urgent=urgent, storage=storage, birth=birth)
     worst = _Worst()
     await asyncio.gather(uplink.run(), _sample(uplink, clock, worst), _turn(uplink, clock, worst), _report(worst))
 

@@ -15,10 +15,17 @@ _TIMES_MS = {"motion": (0, 10000), "smoke": (500, 5000), "tamper": (50, 1000)}
 _OTHERS_MS = (50, 50)
 
 
+_URGENT = ("smoke", "tamper")  # and every supervised loop: nobody lays one for what can wait
+
+
 class Input:
-    """One input: its states by their metrics, which are the pin's name, and for a supervised loop its tamper too."""
+    """One input: its states by their metrics, which are the pin's name, and for a supervised loop its tamper too.
+
+    `urgent`: its changes must not wait.
+    """
 
     def __init__(self, name: str, contact: "Contact | SupervisedLoop"):
+        self.urgent = name in _URGENT or isinstance(contact, SupervisedLoop)
         self._name = name
         self._contact = contact
 

@@ -15,6 +15,7 @@ from firmware.apps.sensors import PINS, SENSORS, places
 from firmware.core.device import Device
 from firmware.errors import ConfigError, DriverError
 from protocols.reading import BAD_INVALID, BAD_TIMEOUT, GOOD, DecimalFraction, reading
+from protocols.topics import BULK, URGENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,22 +142,28 @@ class _SensorNode:
             await asyncio.sleep((due_ms - clock.monotonic_ms()) / 1000)
 
     def _publish(self, channels: "list[_Channel | None]", values: "tuple[int | None, ...]", quality: int) -> None:
-        """Send what is worth it; what passes a limit goes with all the others at once."""
+        """Send what is worth it; what passes a limit is urgent, with the reading that did."""
         now_ms = self._device.clock.monotonic_ms()
         if values == (None,) and quality == GOOD:
             return  # nothing new yet
-        readings = []
+        readings: "list[Reading]" = []
+        urgent: "list[Reading]" = []
         for channel, value in zip(channels, values):
             if channel is None:
                 continue
             self._latest[channel.metric.name] = value
             passed = self._passed(channel, value)
             said = BAD_INVALID if value is None and quality == GOOD else quality  # the sensor itself has none
-            if channel.deadband.passes(value, said, now_ms) or passed:
+            worth = channel.deadband.passes(value, said, now_ms)
+            if passed:
+                urgent.append(channel.made(value, said))
+                urgent += passed
+            elif worth:
                 readings.append(channel.made(value, said))
-                readings += passed
             else:
                 self._suppressed += 1
+        if urgent:
+            self._device.publish(urgent, lane=URGENT)
         if readings:
             self._device.publish(readings)
 
@@ -182,12 +189,18 @@ class _SensorNode:
             now_ms = clock.monotonic_ms()
             changed = [each for each in self._inputs if each.look(now_ms)]
             if told_ms is None or now_ms - told_ms >= self._silence_ms:
-                changed, told_ms = self._inputs, now_ms
-            if changed:
-                readings = _states(changed)
-                self._latest.update([(each.metric, each.value) for each in readings])
-                self._device.publish(readings)
+                self._publish_states(self._inputs, BULK)
+                told_ms = now_ms
+            else:
+                self._publish_states([each for each in changed if each.urgent], URGENT)
+                self._publish_states([each for each in changed if not each.urgent], BULK)
             await asyncio.sleep(_INPUT_S)
+
+    def _publish_states(self, inputs: "list[Input]", lane: str) -> None:
+        readings = _states(inputs)
+        self._latest.update([(each.metric, each.value) for each in readings])
+        if readings:
+            self._device.publish(readings, lane=lane)
 
     # --- Modbus ---
 

@@ -11,6 +11,7 @@ from firmware.core.uplink import Uplink
 from firmware.core.watchdog import TIMEOUT_MS, Watchdog
 from firmware.errors import JournalError
 from protocols.reading import Reading
+from protocols.topics import BULK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Device:
         self._storage = storage = hal.storage()
         self._watchdog = Watchdog(hal.watchdog(TIMEOUT_MS), self.clock, lambda reason: crash.keep(storage, reason))
         self._journal = Journal(hal.partition("journal"))
+        self._urgent = Journal(hal.partition("urgent"))
         self._birth = {"model": model, "firmware": VERSION}
         if crash.kept(storage):
             self._birth["crash"] = crash.kept(storage)
@@ -45,6 +47,7 @@ class Device:
             self.clock,
             self._journal,
             Epochs(storage, hal),
+            urgent=self._urgent,
             storage=storage,
             birth=self._birth,
             on_alive=self.watch("uplink", _UPLINK_LIMIT_MS),
@@ -72,8 +75,8 @@ class Device:
         """From now on this task must report within so many milliseconds, by calling what is returned."""
         return self._watchdog.watch(task, limit_ms)
 
-    def publish(self, readings: "Sequence[Reading]") -> None:
-        """Take readings of this moment into custody as one pack, to be sent when the line allows.
+    def publish(self, readings: "Sequence[Reading]", *, lane: str = BULK) -> None:
+        """Take readings of this moment into custody as one pack, to be sent when the line allows; URGENT ones first.
 
         What the flash refuses is declared lost as soon as it takes a record again.
         """
@@ -82,7 +85,7 @@ class Device:
         timed = [Reading(each.metric, each.value, each.unit, each.quality, now_ms) for each in readings]
         self.packs += 1
         try:
-            self._uplink.append(timed, wall_clock=unix_ms is not None)
+            self._uplink.append(timed, wall_clock=unix_ms is not None, lane=lane)
         except JournalError as error:
             print("device:", error)
 
@@ -105,7 +108,8 @@ class Device:
             for _ in range(_REPORT_S // _LOOK_S):
                 alive()
                 await asyncio.sleep(_LOOK_S)
+            gave_way = self._journal.lost_readings + self._urgent.lost_readings
             print(
                 f"{self.config.app}: {self.packs} packs, {self._uplink.refused} readings refused,"
-                f" {self._journal.lost_readings} readings gave way, journal {self._journal.size()} bytes{figures()}"
+                f" {gave_way} readings gave way, journal {self._journal.size()} bytes{figures()}"
             )

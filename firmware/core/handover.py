@@ -1,4 +1,4 @@
-"""Custody towards the gateway, one lane (bulk): what is journalled, sent, and let go. No network, no clock, no loop."""
+"""Custody towards the gateway, for one lane: what is journalled, sent, and let go. No network, no clock, no loop."""
 
 from firmware.errors import JournalError
 from protocols import senml

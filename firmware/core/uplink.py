@@ -21,18 +21,27 @@ if TYPE_CHECKING:
     from firmware.core.clock import Clock, Epochs
     from firmware.core.config import Config
     from firmware.core.journal import Journal
-    from protocols.custody import Header
     from protocols.reading import Reading
 
 _LOOK_S = 1
 _FIRST_GAP_MS, _LAST_GAP_MS = 250, 2000  # it is a gateway next door, not a server of thousands
 
 
-class Uplink:
-    """One lane (bulk) to the gateway. `append` never waits; `run` connects, sends, and comes back after every failure.
+class _Lane:
+    """The packs of a lane, and the topic by which they travel."""
 
-    `birth` is what the birth certificate says besides device, state and epoch; `on_announced` is told when the broker
-    has it. `on_alive` is told at least once in half a minute. The device's identity lies in `storage`.
+    def __init__(self, name: str, handover: Handover, device: str):
+        self.name = name
+        self.handover = handover
+        self.up = topics.up(topics.DEVICE, device, name)
+
+
+class Uplink:
+    """The lanes to the gateway. `append` never waits; `run` connects, sends, and comes back after every failure.
+
+    `urgent` is the journal of the urgent lane, which goes first and never waits for the other one. `birth` is what the
+    birth certificate says besides device, state and epoch; `on_announced` is told when the broker has it. `on_alive` is
+    told at least once in half a minute. The device's identity lies in `storage`.
     """
 
     def __init__(
@@ -42,6 +51,7 @@ class Uplink:
         journal: "Journal",
         epochs: "Epochs",
         *,
+        urgent: "Journal",
         storage: str,
         birth: "dict[str, Any]",
         on_alive: "Callable[[], None]" = lambda: None,
@@ -50,14 +60,18 @@ class Uplink:
         self._config = config
         self._clock = clock
         self._storage = storage
-        self._handover = Handover(journal, epochs, device=config.device)
+        # In the order in which they are sent.
+        self._lanes = [
+            _Lane(name, Handover(kept, epochs, device=config.device), config.device)
+            for name, kept in ((topics.URGENT, urgent), (topics.BULK, journal))
+        ]
         self._birth = birth
         self._on_alive = on_alive
         self._on_announced = on_announced
-        self._up = topics.up(topics.DEVICE, config.device, topics.BULK)
         self._birth_topic = topics.birth(topics.DEVICE, config.device)
-        self._cursor = topics.cursor(topics.DEVICE, config.device, topics.BULK)
-        self._listeners: "dict[str, Callable[[bytes], None]]" = {self._cursor: self._take_cursor}
+        self._listeners: "dict[str, Callable[[bytes], None]]" = {}
+        for lane in self._lanes:
+            self._follow(lane)
         self._client: "MqttClient | None" = None  # while it is connected
         self._wake = asyncio.Event()
         self._gap_ms = _FIRST_GAP_MS
@@ -65,14 +79,16 @@ class Uplink:
     @property
     def refused(self) -> int:
         """Readings that the journal could not keep and that are not declared yet."""
-        return self._handover.refused
+        return sum([lane.handover.refused for lane in self._lanes])
 
-    def append(self, readings: "Sequence[Reading]", *, wall_clock: bool) -> None:
+    def append(self, readings: "Sequence[Reading]", *, wall_clock: bool, lane: str = topics.BULK) -> None:
         """Take readings into custody as one pack.
 
         Raises JournalError if they cannot be kept: they are declared lost as soon as the flash takes a record again.
         """
-        self._handover.append(readings, wall_clock=wall_clock)
+        for each in self._lanes:
+            if each.name == lane:
+                each.handover.append(readings, wall_clock=wall_clock)
         self._wake.set()
 
     @property
@@ -123,7 +139,8 @@ class Uplink:
             await self._send_packs(client)
         finally:
             self._client = None
-            self._handover.disconnected()
+            for lane in self._lanes:
+                lane.handover.disconnected()
             if serving is not None:
                 serving.cancel()
             await client.close()
@@ -138,21 +155,20 @@ class Uplink:
         self._wake.set()
 
     async def _announce(self, client: MqttClient) -> None:
-        self._handover.connected()
+        for lane in self._lanes:
+            lane.handover.connected()
         await client.publish(self._birth_topic, self._certificate("online"), qos=1, retain=True)
         self._client = client
         self._on_announced()
         self._gap_ms = _FIRST_GAP_MS
-        print("uplink: connected, epoch", self._handover.epoch)
+        print("uplink: connected, epoch", self._lanes[-1].handover.epoch)
 
     async def _send_packs(self, client: MqttClient) -> None:
         """Send what is due until the connection fails. Raises MqttError."""
         while self._failure is None:
             self._on_alive()
             self._wake.clear()
-            headers = self._handover.due(self._clock.monotonic_ms())
-            await self._send(client, headers)
-            if headers and self._failure is None:
+            if await self._send_some(client) and self._failure is None:
                 continue  # there may be more of them
             try:
                 await asyncio.wait_for(self._wake.wait(), _LOOK_S)
@@ -160,27 +176,38 @@ class Uplink:
                 continue  # something may be due again
         raise self._failure
 
-    async def _send(self, client: MqttClient, headers: "list[Header]") -> None:
-        """QoS 0: the gateway's cursor is the acknowledgement, and what is lost on the way is sent again."""
+    async def _send_some(self, client: MqttClient) -> bool:
+        """Send a few packs of the first lane that has any; whether there were some."""
         now_ms = self._clock.monotonic_ms()
-        messages = [self._handover.message(header, now_ms) for header in headers]
-        await client.publish_all(self._up, [message for message in messages if message is not None])
+        for lane in self._lanes:
+            headers = lane.handover.due(now_ms)
+            if headers:
+                # QoS 0: the gateway's cursor is the acknowledgement, and what is lost on the way is sent again.
+                messages = [lane.handover.message(header, now_ms) for header in headers]
+                await client.publish_all(lane.up, [message for message in messages if message is not None])
+                return True
+        return False
 
     def _take(self, topic: str, payload: bytes) -> None:
         if topic in self._listeners:
             self._listeners[topic](payload)
 
-    def _take_cursor(self, payload: bytes) -> None:
-        try:
-            session, stored = cursor.decode(payload)
-        except DecodeError as error:
-            print("uplink:", error)
-            return
-        self._handover.cursor(session, stored, self._clock.monotonic_ms())
-        self._wake.set()
+    def _follow(self, lane: _Lane) -> None:
+        """Listen to what the gateway has of this lane."""
+
+        def take(payload: bytes) -> None:
+            try:
+                session, stored = cursor.decode(payload)
+            except DecodeError as error:
+                print("uplink:", error)
+                return
+            lane.handover.cursor(session, stored, self._clock.monotonic_ms())
+            self._wake.set()
+
+        self._listeners[topics.cursor(topics.DEVICE, self._config.device, lane.name)] = take
 
     def _certificate(self, state: str) -> bytes:
-        certificate = {"device": self._config.device, "state": state, "epoch": self._handover.epoch}
+        certificate = {"device": self._config.device, "state": state, "epoch": self._lanes[-1].handover.epoch}
         certificate.update(self._birth)
         return json.dumps(certificate).encode()
 

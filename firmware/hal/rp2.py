@@ -39,7 +39,7 @@ __all__ = (
 )
 
 _COUNT, _SIZE = 4, 5  # of ioctl
-_KB = (("records", 64), ("journal", 1024))  # from the last one backwards
+_KB = (("records", 64), ("journal", 1024), ("urgent", 64))  # from the last one backwards
 
 
 class _Range:

@@ -66,6 +66,7 @@ def prepare(
         "chips": list(_chips(found, files, state, recording)),
         "partitions": {
             "journal": _partition(state / "journal.flash", journal_kb or found.storage.journal_kb),
+            "urgent": _partition(state / "urgent.flash", found.storage.urgent_kb),
             "records": _partition(state / "records.flash", found.storage.records_kb or 1),
         },
         **(world or {}),

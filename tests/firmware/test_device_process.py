@@ -19,6 +19,7 @@ from hardware.sim.device import ROOT, command
 from protocols import cursor, senml
 from protocols.custody import STORE, Receiver, incarnation_of
 from protocols.reading import GOOD, to_float
+from protocols.topics import LANES
 from tests.firmware.played import broker_of
 
 DEVICE = "wearable-1"
@@ -29,7 +30,7 @@ class Gateway:
 
     def __init__(self, client: MqttClient):
         self._client = client
-        self.receiver = Receiver()
+        self.receivers = {lane: Receiver() for lane in LANES}
         self.packs: dict[tuple[int, int], senml.DevicePack] = {}
         self.births: list[dict[str, object]] = []
         self.silent = False
@@ -41,22 +42,24 @@ class Gateway:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._client.serve(self._take), name="gateway: serve")
             await self._client.subscribe([f"d/{DEVICE}/birth"])
-            await self._client.subscribe([f"d/{DEVICE}/up/bulk"], qos=0)
+            await self._client.subscribe([f"d/{DEVICE}/up/{lane}" for lane in LANES], qos=0)
             while True:
                 await self._answer.wait()
                 self._answer.clear()
-                payload = cursor.encode("session", self.receiver.cursor())
-                await self._client.publish(f"d/{DEVICE}/cursor/bulk", payload, qos=1, retain=True)
+                for lane, receiver in self.receivers.items():
+                    payload = cursor.encode("session", receiver.cursor())
+                    await self._client.publish(f"d/{DEVICE}/cursor/{lane}", payload, qos=1, retain=True)
 
     def _take(self, topic: str, payload: bytes) -> None:
         if topic.endswith("/birth"):
             self.births.append(json.loads(payload))
         elif not self.silent:
             pack = senml.decode_pack(payload, DEVICE)
-            if self.receiver.offer(pack.header) == STORE:
+            receiver = self.receivers[topic.rpartition("/")[2]]
+            if receiver.offer(pack.header) == STORE:
                 assert (pack.header.epoch, pack.header.seq) not in self.packs
                 self.packs[pack.header.epoch, pack.header.seq] = pack
-                self.receiver.stored(pack.header)
+                receiver.stored(pack.header)
             self._answer.set()
         self._news.set()
 

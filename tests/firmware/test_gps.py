@@ -113,7 +113,7 @@ async def test_a_street_node_on_micropython(tmp_path: Path) -> None:
     last: dict[str, Any] = {}
 
     def told() -> bool:
-        for _, pack in sorted(playing.packs.items()):
+        for pack in sorted(playing.packs.values(), key=lambda pack: pack.readings[0].time_ms or 0):
             last.update({each.metric: each for each in pack.readings})
         return {"weight", "latitude", "longitude", "temperature"} <= {
             name for name, each in last.items() if each.value is not None

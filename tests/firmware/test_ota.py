@@ -15,7 +15,7 @@ from bench.parts.micropython import run_micropython
 from firmware.boot import slots
 from hardware import images, signing
 from hardware.patch import make_patch
-from hardware.sim.device import ROOT, micropython, prepare
+from hardware.sim.device import HEAP, ROOT, micropython, prepare
 from protocols import image, lms
 from protocols.errors import DecodeError, TruncatedError
 
@@ -181,7 +181,7 @@ def test_a_compiled_image_starts_from_its_slot(tmp_path: Path) -> None:
     script = f"import slots; slots.start({str(tmp_path)!r})"
     environment = {"KERB_BOARD": f"{tmp_path}/board.json", "KERB_STATE": str(tmp_path)}
     process = subprocess.Popen(
-        [micropython(), "-X", "heapsize=190K", "-c", script],
+        [micropython(), "-X", f"heapsize={HEAP}", "-c", script],
         env={**environment, "MICROPYPATH": f"{tmp_path}:{tmp_path}/host:.frozen"},
         cwd=tmp_path,
         stdout=subprocess.PIPE,

@@ -163,10 +163,12 @@ class Kept:
         )
         self.clock = SimpleNamespace(monotonic_ms=lambda: made.now_us // 1000)
         self.packs: list[list[Reading]] = []
+        self.lanes: list[str] = []
         self.checks: dict[str, Any] = {}
 
-    def publish(self, readings: list[Reading]) -> None:
+    def publish(self, readings: list[Reading], *, lane: str = "bulk") -> None:
         self.packs.append(readings)
+        self.lanes.append(lane)
 
     def watch(self, task: str, limit_ms: int = 0) -> Any:
         return lambda: None
@@ -252,6 +254,7 @@ async def test_a_limit_drives_its_output_and_is_told_with_the_reading_that_passe
         [("temperature", DecimalFraction(3001, -2)), ("overheat", 1)],
         [("temperature", DecimalFraction(2750, -2)), ("overheat", 0)],
     ]
+    assert device.lanes == ["bulk", "urgent", "urgent"]
 
 
 @pytest.mark.parametrize(
@@ -312,7 +315,7 @@ async def test_a_node_on_micropython(tmp_path: Path) -> None:
 
     def told() -> bool:
         seen.clear()
-        for _, pack in sorted(playing.packs.items()):
+        for pack in sorted(playing.packs.values(), key=lambda pack: pack.readings[0].time_ms or 0):
             for each in pack.readings:
                 seen.setdefault(each.metric, []).append(each.value)
         return "co2" in seen and seen.get("cabinet_tamper") == [0, 1] and seen.get("door") == [0, 1]

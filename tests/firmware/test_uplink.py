@@ -1,5 +1,7 @@
 """The device's uplink: what happens when the journal fails while a cursor is followed."""
 
+import asyncio
+
 import pytest
 
 from firmware.core.clock import Clock, Epochs
@@ -35,6 +37,17 @@ class Hal:
         return 4711
 
 
+def make(tmp_path, journal, urgent=None):
+    hal = Hal()
+    epochs = Epochs(str(tmp_path), hal)
+    kept = urgent or Journal(NorFlash(8))
+    return Uplink(Config(CONFIG), Clock(hal), journal, epochs, urgent=kept, storage=str(tmp_path), birth={})
+
+
+def bulk(uplink):
+    return uplink._lanes[-1].handover
+
+
 class Line:
     """A connection that brings one cursor, and then nothing but its end."""
 
@@ -48,11 +61,10 @@ class Line:
 
 async def test_a_connection_ends_when_a_cursor_cannot_be_followed(tmp_path, monkeypatch):
     """Else the device would send for ever, and hear nothing."""
-    hal = Hal()
     journal = Journal(NorFlash(8))
-    uplink = Uplink(Config(CONFIG), Clock(hal), journal, Epochs(str(tmp_path), hal), storage=str(tmp_path), birth={})
+    uplink = make(tmp_path, journal)
     uplink.append([Reading("heart_rate", 70, "/min", GOOD, 1)], wall_clock=False)
-    epoch = uplink._handover.epoch
+    epoch = bulk(uplink).epoch
 
     def refuse(epoch, upto):
         raise OSError(5, "the flash does not answer")
@@ -65,10 +77,9 @@ async def test_a_connection_ends_when_a_cursor_cannot_be_followed(tmp_path, monk
 
 
 def test_what_the_flash_refuses_is_declared_lost_when_it_takes_records_again(tmp_path):
-    hal = Hal()
     flash = NorFlash(8)
     journal = Journal(flash)
-    uplink = Uplink(Config(CONFIG), Clock(hal), journal, Epochs(str(tmp_path), hal), storage=str(tmp_path), birth={})
+    uplink = make(tmp_path, journal)
 
     def refuse(flash, at, after):
         raise OSError(5, "the flash does not answer")
@@ -81,29 +92,57 @@ def test_what_the_flash_refuses_is_declared_lost_when_it_takes_records_again(tmp
     flash.watcher = None
     uplink.append(readings, wall_clock=True)
     uplink.append(readings, wall_clock=True)
-    uplink._handover.connected()
-    packs = [senml.decode_pack(uplink._handover.message(header, 0), "w") for header in uplink._handover.due(0)]
+    bulk(uplink).connected()
+    packs = [senml.decode_pack(bulk(uplink).message(header, 0), "w") for header in bulk(uplink).due(0)]
     assert [(pack.lost, len(pack.readings)) for pack in packs] == [(6, 0), (0, 2), (0, 2)]
 
 
 def test_a_flash_that_refuses_a_new_epoch_leaves_the_present_one_as_it_is(tmp_path, monkeypatch):
-    hal = Hal()
     flash = NorFlash(8)
     journal = Journal(flash)
-    uplink = Uplink(Config(CONFIG), Clock(hal), journal, Epochs(str(tmp_path), hal), storage=str(tmp_path), birth={})
+    uplink = make(tmp_path, journal)
     readings = [Reading("heart_rate", 70, "/min", GOOD, 1)]
     for _ in range(6):
         uplink.append(readings, wall_clock=True)
-    journal.release(uplink._handover.epoch, 6)
+    journal.release(bulk(uplink).epoch, 6)
 
     def refuse(flash, at, after):
         raise OSError(5, "the flash does not answer")
 
     flash.watcher = refuse
     with pytest.raises(OSError, match="does not answer"):
-        uplink._handover.connected()
+        bulk(uplink).connected()
     flash.watcher = None
     uplink.append(readings, wall_clock=True)
-    uplink._handover.connected()
+    bulk(uplink).connected()
     uplink.append(readings, wall_clock=True)
-    assert [header.seq for header in uplink._handover.due(0)] == [1, *range(1, 8)]
+    assert [header.seq for header in bulk(uplink).due(0)] == [1, *range(1, 8)]
+
+
+def test_what_is_urgent_goes_first_by_its_own_numbers(tmp_path):
+    journals = Journal(NorFlash(8)), Journal(NorFlash(8))
+    uplink = make(tmp_path, *journals)
+    sent = []
+
+    class Client:
+        async def publish_all(self, topic, messages):
+            sent.extend((topic, senml.decode_pack(each, "w").readings[0].value) for each in messages)
+
+    for number in range(20):
+        uplink.append([Reading("heart_rate", number, "/min", GOOD, 1)], wall_clock=True)
+    uplink.append([Reading("fall", 1, "1", GOOD, 1)], wall_clock=True, lane="urgent")
+    for lane in uplink._lanes:
+        lane.handover.connected()
+
+    async def send():
+        while await uplink._send_some(Client()):
+            if len(sent) == 9:
+                uplink.append([Reading("fall", 0, "1", GOOD, 1)], wall_clock=True, lane="urgent")
+
+    asyncio.run(send())
+    topics = [topic for topic, _ in sent]
+    assert topics[0] == "d/w/up/urgent"
+    assert topics.index("d/w/up/urgent", 1) == 9
+    assert sorted(value for topic, value in sent if topic == "d/w/up/bulk") == list(range(20))
+    epochs = {journal.epochs()[0][0] for journal in journals}
+    assert len(epochs) == 2
