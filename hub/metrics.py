@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hub import ingest_metrics
 from hub.errors import SetupError
+from hub.feed import Feed
 from hub.notify import directory
 from hub.notify.outbox import GIVEN_UP, SENT, WAITING, Outbox
 from hub.store.accounts import Account
@@ -31,14 +32,24 @@ _HELD = {
 }
 
 
-async def exposition(store: Querying, outbox: Outbox, data: Path) -> str:
+async def exposition(store: Querying, outbox: Outbox, feed: Feed, data: Path) -> str:
     """All figures. Raises StoreError if the store cannot be read."""
     ingest = await ingest_metrics.ask(data)
     what = "Whether ingest answers, has its session with the broker and can write the store"
     storing = metrics.gauge("kerb_hub_storing", what, float(not ingest.failure))
+    listening = (
+        metrics.gauge("kerb_hub_feed_clients", "Who listens to the event feed", feed.clients),
+        metrics.counter("kerb_hub_feed_let_go", "Clients of it that were let go since they were too slow", feed.let_go),
+    )
     own = await asyncio.to_thread(
         lambda: metrics.text(
-            [storing, *_of_store(store, data), *_of_notifications(outbox, data), *metrics.process("kerb_web")]
+            [
+                storing,
+                *_of_store(store, data),
+                *_of_notifications(outbox, data),
+                *listening,
+                *metrics.process("kerb_web"),
+            ]
         )
     )
     return own + ingest.text

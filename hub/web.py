@@ -14,9 +14,20 @@ from fastapi_offline import FastAPIOffline
 from nicegui import ui
 from pydantic import BaseModel
 
-from hub import alarm_route, api, enrol_route, gateway_route, ingest_metrics, metrics, notify_route, problems
+from hub import (
+    alarm_route,
+    api,
+    enrol_route,
+    feed_route,
+    gateway_route,
+    ingest_metrics,
+    metrics,
+    notify_route,
+    problems,
+)
 from hub.deeds import Deeds
 from hub.errors import SetupError
+from hub.feed import Feed
 from hub.notify.outbox import Outbox
 from hub.page import custody, live
 from hub.page.snapshot import Snapshots
@@ -44,15 +55,21 @@ class Health(BaseModel):
 
 def make_app(data: Path) -> FastAPI:
     """The whole application. /docs needs no other host: its assets are served from here."""
-    store = Querying(data)
+    store, feed = Querying(data), Feed(data)
     app = FastAPIOffline(
-        title="Kerb hub", version="1", description=_DESCRIPTION, redoc_url=None, static_url="/docs-assets"
+        title="Kerb hub",
+        version="1",
+        description=_DESCRIPTION,
+        redoc_url=None,
+        static_url="/docs-assets",
+        lifespan=feed.running,
     )
     problems.install(app)
     app.include_router(enrol_route.make_router(data))  # before the rest, which ends with an answer to every other path
     app.include_router(gateway_route.make_router(store))
     deeds, outbox = Deeds(data), Outbox(data)
     app.include_router(alarm_route.make_router(AlarmBook(data), deeds, outbox))
+    app.include_router(feed_route.make_router(feed))
     app.include_router(notify_route.make_router(outbox))
     app.include_router(api.make_router(store))
 
@@ -67,7 +84,7 @@ def make_app(data: Path) -> FastAPI:
     @app.get("/metrics", tags=["health"], response_class=PlainTextResponse)
     async def figures() -> Response:
         """The hub's figures for Prometheus, those of ingest with them."""
-        return Response(await metrics.exposition(store, outbox, data), media_type=CONTENT_TYPE)
+        return Response(await metrics.exposition(store, outbox, feed, data), media_type=CONTENT_TYPE)
 
     snapshots = Snapshots(store, data)
     live.install(store, snapshots, deeds)
