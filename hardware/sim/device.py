@@ -31,7 +31,7 @@ from runtime.process import die_with_parent
 
 ROOT = Path(__file__).parents[2]
 SHIMS = ROOT / "hardware" / "sim" / "shims"
-HEAP = "254K"  # 190 kB, some 100 kB of a 32-bit board, are the firmware's, the others the simulated hardware's
+HEAP = "318K"  # some 220 kB are for the firmware and an update of it, the others for the simulated hardware
 _RESET = 75  # how a process ends whose board starts anew (shims/machine.py)
 _START_S = 0.2  # what a board takes to do so
 _FEWEST_SECTORS = 8

@@ -6,8 +6,11 @@ import random
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from bench.parts import devices
 from firmware.core.mqtt import MqttClient
@@ -19,6 +22,9 @@ from protocols.update import Offer, Part, Step
 from runtime.process import die_with_parent, free_port
 from tests.firmware.played import broker_of
 
+pytestmark = pytest.mark.timeout(400)
+
+_LIMIT_S = 150  # for what happens within seconds on a machine that does nothing else
 BOARD, APP, THING = "kerb-wearable-simulated", "wearable", "wearable-1"
 CONFIG = """\
 [gateway]
@@ -46,6 +52,12 @@ SLOWLY = ("firmware/core/updating.py", "PART_BYTES = 512", "PART_BYTES = 128")
 STILLBORN = ("firmware/main.py", "import gc\n", "import gc, nothing\n")
 
 
+@cache
+def current() -> dict[str, bytes]:
+    """The sources as they are, compiled."""
+    return images.files(APP, images.SIMULATED)
+
+
 class Maker:
     """Builds versions of the wearable's firmware, each an image signed with one key."""
 
@@ -53,10 +65,9 @@ class Maker:
         self._folder = folder
         self.key = folder / "signing.key"
         signing.make_key(self.key)
-        self._files = images.files(APP, images.SIMULATED)
 
     def image(self, version: int, *changes: tuple[str, str, str], base: Path | None = None, board: str = BOARD) -> Path:
-        files = dict(self._files)
+        files = dict(current())
         for name, before, after in (CHANGE, *changes):
             source = (images.ROOT / name).read_text()
             assert source.count(before) == 1, (name, before)
@@ -115,7 +126,7 @@ class Site:
         """Wait until update and thing are so; all that the page shows then."""
         shown: Any = None
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(_LIMIT_S):
                 while True:
                     shown = await asyncio.to_thread(self.status)
                     if shown and condition(shown["updates"].get(THING, {}), shown["things"][THING]):
@@ -199,7 +210,7 @@ def length(path: Path) -> int:
 async def reached(path: Path, size: int) -> int:
     """Wait until the file, which another process writes, is that long; it must never become shorter."""
     before = length(path)
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(_LIMIT_S):
         while True:
             now = length(path)
             assert now >= before
@@ -244,7 +255,7 @@ class Peddler:
         self._parts.put_nowait(Part(step.id, step.at, self._content[step.at : step.at + step.length]))
 
     async def birth(self) -> dict[str, Any]:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(_LIMIT_S):
             while (born := await self._births.get())["state"] != "online":
                 pass
             return born
@@ -255,7 +266,7 @@ class Peddler:
         self._content = whole[: len(whole) - missing]
         offer = Offer(number, version, base, *(len(piece) for piece in pieces))
         await self._client.publish(f"d/{THING}/offer", update.encode_offer(offer), qos=1)
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(_LIMIT_S):
             while True:
                 step = await self._ends.get()
                 if step.id == number:
