@@ -24,8 +24,10 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 def _checked_url(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isprintable() or " " in url:
         raise ValueError("must be https://HOST/PATH")
+    if parts.port == 0:  # one that is too large raises ValueError by being asked for
+        raise ValueError("port 0 is none")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
         raise ValueError("must be https; http is for localhost only")
     if parts.username or parts.password or parts.fragment:

@@ -49,5 +49,7 @@ async def send(mail: EmailMessage, server: Server, *, password: str | None, tls:
         # That we may not send at all can be mended meanwhile; only what is said of this mail is final.
         final = isinstance(error, aiosmtplib.SMTPDataError) and error.code >= 500
         raise DeliveryError(f"refused: {error.code} {error.message}", final=final) from error
+    except ValueError as error:  # of a login or an address that SMTP has no way to say
+        raise DeliveryError(f"cannot be sent: {error}") from error
     except (aiosmtplib.SMTPException, OSError) as error:
         raise DeliveryError(f"no answer: {error}") from error

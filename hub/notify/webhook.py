@@ -51,6 +51,8 @@ async def post(url: str, notice: str, body: bytes, *, secret: str, time_s: int, 
             client.stream("POST", url, content=body, headers=headers) as answer,
         ):
             status = answer.status_code
+    except httpx.InvalidURL as error:
+        raise DeliveryError(f"the URL cannot be used: {error}") from error
     except httpx.HTTPError as error:
         raise DeliveryError(f"no answer: {error or type(error).__name__}") from error
     if 300 <= status < 400:

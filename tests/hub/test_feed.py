@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from hub import feed
+from hub import feed, feed_route
 from hub.feed import Feed
+from hub.feed_route import EventStream
 from hub.store.events import EventLog
 from hub.store.writing import Writer, now_ms
 from protocols.alarm import Identity
@@ -190,6 +191,24 @@ async def test_a_client_that_does_not_keep_up_is_let_go_and_told_why(
         assert end == 'event: end\ndata: {"reason": "too slow: more than 5 messages waited"}\n\n'
         assert (made.let_go, made.clients) == (1, 1)
         await quick.aclose()
+
+
+async def test_a_client_that_reads_nothing_is_let_go(
+    told: Any, data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(feed_route, "_SEND_S", 0.05)
+    made = Feed(data)
+
+    async def full(part: object) -> None:
+        await asyncio.Event().wait()
+
+    async with made.running():
+        stream = made.listen((), None)
+        await anext(stream)
+        async with asyncio.timeout(10):
+            await EventStream(made, stream).stream_response(full)
+    assert (made.clients, made.let_go) == (0, 1)
+    assert "has read nothing" in caplog.text
 
 
 async def test_a_line_that_is_quiet_is_alive(told: Any, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "_FIRST_GAP_S", 0.02)
-    monkeypatch.setattr(sending, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(sending, "TIMEOUT_S", 2.0)
 
 
 @asynccontextmanager
@@ -207,6 +207,8 @@ def test_a_secret_is_for_its_owner_alone_and_never_in_the_log(
         ('[people.a]\nemail = "a@b.cd"\n', "there is no [server] for the people who have an email"),
         (program("http://example.org"), "must be https; http is for localhost only"),
         (program("ftp://example.org"), "must be https://HOST/PATH"),
+        (program("https://a b.org"), "must be https://HOST/PATH"),
+        (program("https://desk:99999"), "people.desk.webhook.url: Port out of range 0-65535"),
         (program("https://me:too@example.org"), "must have no user, password or fragment"),
         (program("http://localhost", language="de"), "people.desk.language: Input should be 'en' or 'zh'"),
         (program("http://localhost", timezone="Mars"), "people.desk.timezone: Mars is no time zone"),
