@@ -22,7 +22,7 @@ from runtime.certificates import CertificateAuthority, HostNameError
 from runtime.files import DamagedFileError
 from runtime.locked_json import locked_json
 
-_FOLDER = "devices"
+FOLDER = "devices"
 _ADMITTED = "admitted.json"
 GATEWAY = "gateway"  # whom our own session's certificate is for: without a serial, which each device's has
 
@@ -39,7 +39,7 @@ class DeviceAuthority:
     """The CA in the gateway's data folder; made at its first use. Raises AdmissionError if its files are damaged."""
 
     def __init__(self, data: Path):
-        self._folder = data / _FOLDER
+        self._folder = data / FOLDER
         self._folder.mkdir(parents=True, exist_ok=True)
         with _usable():
             self._ca = CertificateAuthority(self._folder, name="Kerb device CA", ca_life=None, life=None)

@@ -22,10 +22,23 @@ _ALERTS = {
 }
 
 
+class _Socket(ssl.SSLSocket):
+    """A socket that is closed when its handshake fails: paho-mqtt leaves it to the collector."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """As ssl.SSLSocket's."""
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
 def client_tls(*, ca: Path, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
     """A context that trusts this CA alone and checks host names. Raises OSError (ssl.SSLError is one)."""
     context = ssl.create_default_context(cafile=ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.sslsocket_class = _Socket
     if certificate is not None:
         context.load_cert_chain(certificate, key)
     return context

@@ -18,6 +18,7 @@ from typing import Any
 from bench.parts.campaign import Campaign, campaign, say
 from bench.parts.load import Load, until
 from bench.parts.proxy import FAULTS, Proxy
+from edge.device_authority import FOLDER as DEVICES
 from hardware.sim.block import GATEWAY
 from hub.ingest import broker_login
 from hub.store.schema import FILE, connect
@@ -144,13 +145,20 @@ def _late_cursor(under: Campaign, lane: str) -> bytes:
 
 
 async def replace_gateway(under: Campaign) -> None:
-    """Another machine with the same id: a new card, enrolled anew. The old one holds nothing any more."""
+    """Another machine with the same id: a new card, enrolled anew. The old one holds nothing any more.
+
+    Who its devices are is copied from the old card, as docs/security.md says: else each had to be provisioned again.
+    """
     async with under.load.paused(under.lab, timeout_s=_LIMIT_S) as quiet:
         if not quiet:
             raise SystemExit("the gateway cannot be replaced: it still holds something")
         under.down.add("gateway")
         under.kill("gateway")
-        shutil.rmtree(under.lab.directory / "gateway")
+        data, kept = under.lab.directory / "gateway", under.lab.directory / "kept"
+        shutil.move(data / DEVICES, kept)
+        shutil.rmtree(data)
+        data.mkdir()
+        shutil.move(kept, data / DEVICES)
         shutil.rmtree(under.lab.directory / "tls")
         await asyncio.to_thread(under.lab.enrol)
         under.down.clear()
