@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 _COLLECT_BYTES = 8192  # collecting early keeps the heap from falling to pieces
-_APPS = {"sensor_node": "firmware.apps.sensor_node", "wearable": "firmware.apps.wearable"}
+_APPS = {
+    "sensor_node": "firmware.apps.sensor_node",
+    "wearable": "firmware.apps.wearable",
+    "wearable_ble": "firmware.apps.wearable_ble",
+}
 
 
 def main() -> None:

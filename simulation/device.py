@@ -52,7 +52,7 @@ class Device(Node):
         self.line.hang_up(None)
 
     def next(self) -> int:
-        """As firmware.core.clock.Epochs: a number that has not been used, on disk before it is returned."""
+        """As firmware.core.epochs.Epochs: a number that has not been used, on disk before it is returned."""
         self.act()
         self._epochs += 1
         self.act()

@@ -14,7 +14,8 @@ import os
 
 from firmware import hal
 from firmware.core import config
-from firmware.core.clock import Clock, Epochs
+from firmware.core.clock import Clock
+from firmware.core.epochs import Epochs
 from firmware.core.journal import Journal
 from firmware.core.uplink import Uplink
 from protocols.reading import reading

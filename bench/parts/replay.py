@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.parts import devices, rig
 from edge.outbox_file import OutboxFile
-from firmware.core.clock import Epochs
+from firmware.core.epochs import Epochs
 from firmware.core.journal import Journal
 from hardware.sim.chips.norflash import SECTOR_BYTES, FileFlash, NorFlash
 from hardware.sim.device import prepare

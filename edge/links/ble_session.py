@@ -26,14 +26,16 @@ RECORDS_S = 30.0  # the profile's own: nothing for so long, and the transfer has
 ASK_AGAIN_S = 60.0  # a meter that stays connected is asked for newer records
 QUIET_S = 1.0  # nothing for so long: a device that gives its records by itself has no more
 
-BATTERY_SERVICE, CURRENT_TIME_SERVICE = 0x180F, 0x1805
+CURRENT_TIME_SERVICE = 0x1805
+_SERVICES = {gatt.HEART_RATE_MEASUREMENT: 0x180D, gatt.TEMPERATURE_MEASUREMENT: 0x1809, gatt.BATTERY_LEVEL: 0x180F}
+_STORED = (gatt.GLUCOSE_MEASUREMENT, gatt.GLUCOSE_MEASUREMENT_CONTEXT, gatt.PLX_SPOT_CHECK_MEASUREMENT)
 _CLOCKS = ((gatt.CURRENT_TIME, DeviceClock.current_time), (gatt.DATE_TIME, DeviceClock.date_time))
 
 
 def services_of(ble: Ble) -> frozenset[int]:
     """The services to discover for measurements: each costs a dozen round trips."""
-    battery = {BATTERY_SERVICE} if gatt.BATTERY_LEVEL in ble.characteristics else set()
-    return frozenset({ble.service, CURRENT_TIME_SERVICE} | battery)
+    others = {_SERVICES[uuid16] for uuid16 in ble.characteristics if uuid16 in _SERVICES}
+    return frozenset({ble.service, CURRENT_TIME_SERVICE} | others)
 
 
 class Session:
@@ -78,9 +80,9 @@ class Session:
                 continue  # profiles leave all but the measurement to the device
             if properties & {"notify", "indicate"}:
                 await self.peer.subscribe(uuid16, self._arrived)
-            else:
-                self._arrived(uuid16, await self.peer.read(uuid16))
-            if "notify" in properties and not self._ble.records:
+            if "read" in properties or not properties & {"notify", "indicate"}:
+                self._arrived(uuid16, await self.peer.read(uuid16))  # one that is told when it changes, too
+            if "notify" in properties and not self._is_stored(uuid16):
                 self.episodic = False
 
     async def serve(self) -> None:
@@ -89,7 +91,8 @@ class Session:
             while not self.peer.gone.done():
                 await self._fetch()
                 await self._set_clock()
-                await asyncio.wait((self.peer.gone,), timeout=ASK_AGAIN_S)
+                # One that also tells what it measures just now has stored nothing more as long as we are here.
+                await asyncio.wait((self.peer.gone,), timeout=ASK_AGAIN_S if self.episodic else None)
         await self._quiet()
         await self._set_clock()
         await asyncio.wait((self.peer.gone,))
@@ -177,7 +180,7 @@ class Session:
             elif uuid16 == gatt.GLUCOSE_MEASUREMENT_CONTEXT:
                 self._take_context(decoded, data)
             else:
-                self._take_measurement(decoded, data)
+                self._take_measurement(decoded, data, stored=self._is_stored(uuid16))
         except DecodeError as error:
             # The bytes themselves are a person's measurement and stay out of the log.
             log.warning("%s: %d bytes of %04X are refused: %s", self._thing, len(data), uuid16, error)
@@ -188,14 +191,18 @@ class Session:
         if "response_code" in facts and self._reply and not self._reply.done():
             self._reply.set_result(str(facts["response_code"].value))
 
-    def _take_measurement(self, decoded: Sequence[Reading], data: bytes) -> None:
+    def _is_stored(self, uuid16: int) -> bool:
+        """Whether what comes there comes from the device's memory."""
+        return self._ble.records is not None and uuid16 in _STORED
+
+    def _take_measurement(self, decoded: Sequence[Reading], data: bytes, *, stored: bool) -> None:
         facts = _facts(decoded)
-        time_ms, mark = self._time_of(facts)
+        time_ms, mark = self._time_of(facts, stored)
         readings = declared(self._metrics, decoded, time_ms, mark)
         number = facts["sequence_number"].value if "sequence_number" in facts else None
         self._measurement = (number, data, time_ms, mark)
         # Without number or date two measurements may be equal; but what is stored comes again and again.
-        if number is None and not _dated(facts) and not self._ble.records:
+        if number is None and not _dated(facts) and not stored:
             if readings:
                 self._condition.heard(readings)
         elif self._take_record(readings, data, number) and isinstance(number, int):
@@ -221,13 +228,13 @@ class Session:
         self._intake.take(self._thing, readings, origin=self._memory.take(record))
         return True
 
-    def _time_of(self, facts: Mapping[str, Reading]) -> tuple[int, int]:
+    def _time_of(self, facts: Mapping[str, Reading], stored: bool) -> tuple[int, int]:
         text = str(facts["device_time"].value) if "device_time" in facts else None
         if "clock_not_set" in facts and facts["clock_not_set"].value is True:
             text = ""
         offset = facts["time_offset"].value if "time_offset" in facts else 0
         assert isinstance(offset, int)
-        return self._clock.time_of(text, offset_min=offset, stored=self._ble.records is not None)
+        return self._clock.time_of(text, offset_min=offset, stored=stored)
 
 
 def _facts(decoded: Sequence[Reading]) -> dict[str, Reading]:

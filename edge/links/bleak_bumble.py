@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -41,6 +41,7 @@ _SERVICE_LISTS = {
 _NOTIFY, _INDICATE = b"\x01\x00", b"\x02\x00"
 _ATT_HEADER = 3  # opcode and handle of a write command
 _PAIRING_S = 30.0  # the Security Manager's own timeout
+MOST_EARLY = 64  # values of a characteristic that come before anybody has subscribed here
 _MTU = 247  # what fits one link-layer packet with data length extension
 
 
@@ -122,20 +123,24 @@ class _Inbox:
     """The values of one characteristic.
 
     A bonded peer may indicate as soon as the link is encrypted, before anyone has subscribed here, and takes the
-    confirmation that follows as a receipt: such early values are kept. Bounded; the oldest is dropped, but no device
-    known sends more before it is asked.
+    confirmation that follows as a receipt: such early values are kept. Bounded: one that finds no room is not
+    confirmed, so that its sender still has it, and `full` ends the connection.
     """
 
-    def __init__(self) -> None:
-        self._early: deque[bytes] = deque(maxlen=64)
+    def __init__(self, full: Callable[[], None]) -> None:
+        self._early: deque[bytes] = deque()
+        self._full = full
         self._callback: NotifyCallback | None = None
 
     def put(self, value: bytes) -> None:
-        """Deliver, or keep."""
+        """Deliver, or keep. Raises BleakError, by which bumble confirms nothing, if there is no room."""
         if self._callback:
             self._callback(bytearray(value))
-        else:
+        elif len(self._early) < MOST_EARLY:
             self._early.append(value)
+        else:
+            self._full()
+            raise BleakError(f"more than {MOST_EARLY} values before anybody has subscribed")
 
     def open(self, callback: NotifyCallback) -> None:
         """Deliver from now on, early values first."""
@@ -164,6 +169,7 @@ class _Client(BaseBleakClient):
         self._wanted: set[str] | None = options.get("services")
         self._connection: Connection | None = None
         self._inboxes: dict[int, _Inbox] = {}
+        self._ending: asyncio.Task[None] | None = None
 
     @property
     def name(self) -> str:
@@ -273,6 +279,12 @@ class _Client(BaseBleakClient):
             async with asyncio.timeout(self._timeout):
                 yield
 
+    def _overrun(self) -> None:
+        """End the connection to a peer that says more than can be kept."""
+        if self._ending is None:
+            log.warning("%s says more than can be kept before anybody has subscribed, and is sent away", self.address)
+            self._ending = asyncio.create_task(finish(self.disconnect(), f"disconnecting {self.address}"))
+
     def _gone(self, reason: int) -> None:
         log.debug("%s disconnected: %s", self.address, hci.HCI_ErrorCode(reason).name)
         if reason == hci.HCI_ErrorCode.CONNECTION_TERMINATED_DUE_TO_MIC_FAILURE_ERROR:
@@ -305,7 +317,7 @@ class _Client(BaseBleakClient):
     def _characteristic(
         self, peer: Peer, service: BleakGATTService, proxy: CharacteristicProxy[bytes]
     ) -> BleakGATTCharacteristic:
-        inbox = self._inboxes[proxy.handle] = _Inbox()
+        inbox = self._inboxes[proxy.handle] = _Inbox(self._overrun)
         for subscribers in (peer.gatt_client.notification_subscribers, peer.gatt_client.indication_subscribers):
             subscribers[proxy.handle] = {inbox.put}
         return BleakGATTCharacteristic(

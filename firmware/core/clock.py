@@ -1,7 +1,4 @@
-"""Time and epochs: a monotonic clock that does not wrap, and the durable counter that epoch numbers are made from."""
-
-from firmware.core import files
-from protocols.custody import INCARNATION_BITS, NONCE_BITS, epoch_number
+"""Time: a monotonic clock that does not wrap, and Unix time once the board knows it."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,26 +31,3 @@ class Clock:
     def unix_ms(self) -> "int | None":
         """Unix milliseconds, or None while the board has no wall clock."""
         return self._hal.unix_ms()
-
-
-class Epochs:
-    """Epoch numbers, each handed out once in the life of this storage, also across starts and losses of power."""
-
-    def __init__(self, directory: str, hal: "Hal"):
-        self._hal = hal
-        self._path = directory + "/epoch"
-        stored = files.read(self._path)
-        if stored is None:
-            self.incarnation = hal.random_bits(INCARNATION_BITS) or 1
-            self._count = 0
-        else:
-            incarnation, count = stored.split()
-            self.incarnation = int(incarnation)
-            self._count = int(count)
-
-    def next(self) -> int:
-        """A number that has not been used; durable before it is returned."""
-        self._count += 1
-        epoch = epoch_number(self.incarnation, self._count, self._hal.random_bits(NONCE_BITS))
-        files.write(self._path, f"{self.incarnation} {self._count}".encode())
-        return epoch

@@ -4,7 +4,8 @@ import asyncio
 
 from firmware import VERSION
 from firmware.core import crash
-from firmware.core.clock import Clock, Epochs
+from firmware.core.clock import Clock
+from firmware.core.epochs import Epochs
 from firmware.core.journal import Journal
 from firmware.core.updating import Updating
 from firmware.core.uplink import Uplink

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from firmware.core.clock import Epochs
+    from firmware.core.epochs import Epochs
     from firmware.core.journal import Journal
     from protocols.custody import Header
     from protocols.reading import Reading

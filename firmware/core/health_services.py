@@ -66,8 +66,8 @@ _WORDLESS = "0000-00-00T00:00:00"
 class HealthServices:
     """The services. `measured` is told each second what the sensors say; `run` serves centrals.
 
-    `period_s`: between two spot checks, and between two temperatures; a spot check is stored whether or not a central
-    is there. `battery`: what is left, in percent.
+    `period_s`: between two spot checks, and between two temperatures; `stores_always`: also while a central is there,
+    which is told of each second. `battery`: what is left, in percent.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class HealthServices:
         model: str,
         serial: str,
         period_s: int = 60,
+        stores_always: bool = False,
         battery: "Callable[[], int]",
     ):
         self._server = server
@@ -87,6 +88,7 @@ class HealthServices:
         self._local = LocalClock(clock)
         self._records = records
         self._period_s = period_s
+        self._stores_always = stores_always
         self._battery = battery
         self._texts = ((_MANUFACTURER, maker), (_MODEL, model), (_SERIAL, serial), (_FIRMWARE, VERSION))
         self._access = RecordAccess(
@@ -131,7 +133,8 @@ class HealthServices:
         while True:
             await asyncio.sleep(self._period_s)
             temperature = self._latest.get("skin_temperature")
-            if self._latest.get("oxygen_saturation", _NOTHING).quality == GOOD:
+            alone = self._stores_always or not self._server.encrypted
+            if alone and self._latest.get("oxygen_saturation", _NOTHING).quality == GOOD:
                 try:
                     self._records.append(self._spot_check())
                 except JournalError as error:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from firmware.core.clock import Clock, Epochs
+    from firmware.core.clock import Clock
     from firmware.core.config import Config
+    from firmware.core.epochs import Epochs
     from firmware.core.journal import Journal
     from protocols.reading import Reading
 

@@ -397,15 +397,11 @@ def peer_key(address: hci.Address) -> bytes:
     return bytes([int(address.address_type) & 1]) + bytes(address)
 
 
-def address_of(serial: bytes) -> str:
-    """The address of a board with this serial number, as text."""
-    return ":".join(f"{byte:02X}" for byte in bytes([serial[0] | 0xC0]) + serial[1:6])
-
-
 async def open_boards(link: LocalLink, port: int, *, keeps_subscriptions: bool = True) -> asyncio.Server:
     """Serve boards on 127.0.0.1:port (0: any free port)."""
 
     async def board(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await BoardRadio(link, reader, writer, keeps_subscriptions).run()
+        with suppress(asyncio.CancelledError):  # at the end of the program; Python 3.11's streams complain of it
+            await BoardRadio(link, reader, writer, keeps_subscriptions).run()
 
     return await asyncio.start_server(board, "127.0.0.1", port, limit=LONGEST)

@@ -1,4 +1,4 @@
-"""A whole block on one machine: hub, gateway and six devices, each a process of its own, in one folder."""
+"""A whole block on one machine: hub, gateway and seven devices, each a process of its own, in one folder."""
 
 import contextlib
 import fcntl
@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hardware.sim.device import public_key
+from hardware.sim.device import bluetooth_address, public_key
 from runtime.process import die_with_parent, free_port
 
 CUFF = "C0:00:00:00:00:01"
 OXIMETER = "C0:00:00:00:00:02"
 GATEWAY = "block-gateway"
 _PROGRAMS = ("hub", "gateway")
-THINGS = ("wearable-1", "room-1", "cuff-1", "oximeter-1", "meter-1", "gps-1")
+THINGS = ("wearable-1", "wearable-2", "room-1", "cuff-1", "oximeter-1", "meter-1", "gps-1")
 
 _PYTHON = (sys.executable, "-P", "-m")  # -P: the caller's folder, which may be any, holds no modules of ours
 
@@ -57,6 +57,7 @@ adapter = "hci:tcp-client:127.0.0.1:{hci}"
 devices = [
     {{ thing = "cuff-1", model = "and-ua-651ble", address = "{cuff}" }},
     {{ thing = "oximeter-1", model = "nonin-3230", address = "{oximeter}" }},
+    {{ thing = "wearable-2", model = "kerb-wearable-ble", address = "{wearable}" }},
 ]
 
 [[links]]
@@ -85,6 +86,7 @@ _ROOM = {
         {"model": "loop", "pins": {"loop": 26}, "with": {"changes": [[0, 0], [90000, 2], [100000, 0]]}},
     ]
 }
+BATTERY = {"wired": [{"model": "battery", "pins": {"battery": 1}, "with": {"millivolts": 3920}}]}
 _ROOM_SETTINGS = {
     "period_s": 5,
     "silence_s": 10,
@@ -129,21 +131,34 @@ class Block:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BlockError(f"another demo is running in {self.directory}; stop it, or give another folder") from None
-        ports = {name: free_port() for name in ("hub_mqtt", "page", "meter", "hci", "broker")}
+        ports = {name: free_port() for name in ("hub_mqtt", "page", "meter", "hci", "boards", "broker")}
         self.page_port = ports["page"]
         gps = self.directory / "gps"
         config = self.directory / "gateway.toml"
-        config.write_text(_CONFIG.format(gateway=GATEWAY, gps=gps, cuff=CUFF, oximeter=OXIMETER, **ports))
+        addresses = {"cuff": CUFF, "oximeter": OXIMETER, "wearable": bluetooth_address("wearable-2")}
+        config.write_text(_CONFIG.format(gateway=GATEWAY, gps=gps, **addresses, **ports))
         hub_data = str(self.directory / "hub")
         hub = ["hub", "run", "--data", hub_data, "--port", str(self.hub_port), "--mqtt-port", str(ports["hub_mqtt"])]
         period = str(self.cuff_period_s)
-        radio = ["--hci-port", str(ports["hci"]), "--cuff", CUFF, "--oximeter", OXIMETER, "--period", period]
+        radio = [
+            "--hci-port",
+            str(ports["hci"]),
+            "--boards-port",
+            str(ports["boards"]),
+            "--cuff",
+            CUFF,
+            "--oximeter",
+            OXIMETER,
+            "--period",
+            period,
+        ]
         self._add("hub", hub)
         self._add("meter-1", ["hardware.sim.meter", "--port", str(ports["meter"])])
         self._add("gps-1", ["hardware.sim.gps", "--link", str(gps)])
         self._add("radio", ["hardware.sim.ble", *radio])
         self._add("gateway", ["edge", "run", str(config)])
         self._add_device("wearable-1", "kerb-wearable", ports["broker"])
+        self._add_peripheral("wearable-2", ports["boards"])
         self._add_device("room-1", "kerb-sensor-node", ports["broker"], world=_ROOM, settings=_ROOM_SETTINGS)
 
     def _add(self, name: str, module: list[str]) -> None:
@@ -164,6 +179,14 @@ class Block:
             file.write_text(json.dumps(content))
             line += [f"--{option}", str(file)]
         self._add(name, ["hardware.sim.device", *line])
+
+    def _add_peripheral(self, name: str, radio: int) -> None:
+        """A wearable that reaches the gateway by Bluetooth alone."""
+        world = self.directory / f"{name}.world.json"
+        world.write_text(json.dumps(BATTERY))
+        line = ["--board", "kerb-wearable", "--app", "wearable_ble", "--id", name, "--broker", "127.0.0.1:1"]
+        line += ["--state", str(self.directory / name), "--recording", "0", "--world", str(world)]
+        self._add(name, ["hardware.sim.device", *line, "--radio", f"127.0.0.1:{radio}"])
 
     def enrol(self) -> None:
         """Wait for the hub and enrol the gateway there, once for all its starts. Raises BlockError."""

@@ -27,6 +27,7 @@ from typing import Any
 from hardware import boards, images
 from hardware.sim import pulses
 from hardware.sim.chips.norflash import SECTOR_BYTES
+from hardware.sim.shims.radio_lines import address_of
 from runtime.process import die_with_parent
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +63,7 @@ def prepare(
     files = images.files(app, images.SIMULATED)
     state.mkdir(parents=True, exist_ok=True)
     simulated = {
-        "unique_id": hashlib.sha256(device.encode()).hexdigest()[:12],
+        "unique_id": _serial(device).hex(),
         "chips": list(_chips(found, files, state, recording)),
         "partitions": {
             "journal": _partition(state / "journal.flash", journal_kb or found.storage.journal_kb),
@@ -86,6 +87,15 @@ def prepare(
         _write(state, images.boot_files())
     elif not (state / "slots.json").exists():
         shutil.copytree(image / "files", state, dirs_exist_ok=True)
+
+
+def _serial(device: str) -> bytes:
+    return hashlib.sha256(device.encode()).digest()[:6]
+
+
+def bluetooth_address(device: str) -> str:
+    """The address by which its radio is known."""
+    return ":".join(f"{byte:02X}" for byte in address_of(_serial(device)))
 
 
 def _chips(board: boards.Board, image: Mapping[str, bytes], state: Path, recording: int) -> Iterator[dict[str, Any]]:
@@ -181,6 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--image", type=Path, help="flash it with what `kerb firmware build --simulated` has made")
     parser.add_argument("--journal-kb", type=int, help="how much it may journal (the board file says how much)")
     parser.add_argument("--world", type=Path, help="what the device finds besides its chips, as JSON")
+    parser.add_argument("--radio", metavar="HOST:PORT", help="where boards have their radio (hardware/sim/ble.py)")
     parser.add_argument("--settings", type=Path, help="what is set for the app, as JSON")
     options = parser.parse_args(arguments)
     host, _, port = options.broker.rpartition(":")
@@ -200,6 +211,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         journal_kb=options.journal_kb,
         image=options.image,
     )
+    if options.radio:
+        os.environ["KERB_RADIO"] = options.radio
     return run(state, wall_clock=not options.no_wall_clock)
 
 

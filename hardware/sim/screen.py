@@ -18,6 +18,7 @@ from runtime.language import speaks_chinese
 _LINES_EVERY_S = 5.0
 _SHOWN = {  # thing -> the metric that its line shows
     "wearable-1": "heart_rate",
+    "wearable-2": "heart_rate",
     "room-1": "temperature",
     "meter-1": "active_power",
     "cuff-1": "systolic",

@@ -10,7 +10,7 @@ from bleak.exc import BleakError, BleakGATTProtocolError, BleakGATTProtocolError
 from bumble.core import BaseBumbleError
 from bumble.device import Connection
 
-from edge.links.bleak_bumble import backends
+from edge.links.bleak_bumble import MOST_EARLY, backends
 from edge.links.bumble_errors import bleak_errors
 from edge.links.hci import HciAdapter
 from tests.edge.ble_room import (
@@ -57,6 +57,41 @@ async def test_what_is_indicated_before_the_subscription_is_not_lost(room: Room)
             await asyncio.wait_for(await sent, 5)  # so it has been confirmed, and the cuff would forget it
             await connected.start_notify("2a35", lambda _, value: values.put_nowait(bytes(value)))
             assert [await asyncio.wait_for(values.get(), 5) for _ in range(2)] == [UNDATED, DATED]
+
+
+async def test_what_finds_no_room_is_not_confirmed_and_stays_with_its_sender(room: Room):
+    confirmed: list[int] = []
+
+    class Flooding(QuietCuff):
+        """Indicates as soon as the link is encrypted, and never stops."""
+
+        def _connected(self, connection: Connection) -> None:
+            super()._connected(connection)
+            connection.on(Connection.EVENT_CONNECTION_ENCRYPTION_CHANGE, self._encrypted)
+
+        def _encrypted(self) -> None:
+            sending.set_result(asyncio.create_task(self._flood()))
+
+        async def _flood(self) -> None:
+            assert self.connection
+            for number in range(MOST_EARLY + 1):
+                send = self.device.indicate_subscriber(self.connection, self.measurement, UNDATED, force=True)
+                await self.connection.cancel_on_disconnection(send)
+                confirmed.append(number)
+
+    sending: asyncio.Future[asyncio.Task[None]] = asyncio.get_running_loop().create_future()
+    async with room.device(Flooding, CUFF) as cuff, HciAdapter(transport=room.transport, bonds=None) as adapter:
+        cuff.store(DATED)
+        scanner, client = backends(adapter)
+        found = await BleakScanner.find_device_by_address(CUFF, backend=scanner)
+        assert found
+        gone = asyncio.Event()
+        async with BleakClient(found, lambda _: gone.set(), backend=client) as connected:
+            await connected.pair()
+            await asyncio.wait_for(gone.wait(), 10)
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(await sending, 5)
+    assert len(confirmed) == MOST_EARLY
 
 
 async def test_the_backend_reads_pairs_and_subscribes(room: Room):

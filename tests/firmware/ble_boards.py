@@ -18,9 +18,10 @@ from bumble.keys import MemoryKeyStore
 from bumble.link import LocalLink
 from bumble.pairing import PairingConfig, PairingDelegate
 
-from hardware.sim.ble_stack import address_of, open_boards
+from hardware.sim.ble_stack import open_boards
 from hardware.sim.chips.norflash import SECTOR_BYTES
 from hardware.sim.device import ROOT, SHIMS, micropython
+from hardware.sim.shims.radio_lines import address_of
 
 CENTRAL = "F0:F1:F2:F3:F4:01"
 RECORD_SECTORS = 4
@@ -150,7 +151,7 @@ class Room:
             micropython(), "-X", f"heapsize={_HEAP}", *argv, env=environment, cwd=ROOT
         )
         try:
-            yield address_of(serial)
+            yield ":".join(f"{byte:02X}" for byte in address_of(serial))
         finally:
             if process.returncode is None:
                 process.kill()

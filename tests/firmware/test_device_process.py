@@ -186,7 +186,7 @@ async def test_after_a_crash_the_birth_certificate_tells_why_once(tmp_path: Path
                 told += [birth["crash"] for birth in playing.births if "crash" in birth and birth["state"] == "online"]
                 await asyncio.wait_for(gone(state / "crash"), 10)
     assert len(told) == 1
-    assert "firmware/core/clock.py" in str(told[0])
+    assert "firmware/core/epochs.py" in str(told[0])
     assert "ValueError" in str(told[0])
 
 

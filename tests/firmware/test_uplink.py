@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from firmware.core.clock import Clock, Epochs
+from firmware.core.clock import Clock
 from firmware.core.config import Config
+from firmware.core.epochs import Epochs
 from firmware.core.journal import Journal
 from firmware.core.uplink import Uplink
 from firmware.errors import JournalError, MqttError

@@ -1,6 +1,7 @@
 """A board that measures the same vital signs again and again, with the health services of the wearable.
 
-python vitals_board.py PERIOD_MS: between two measurements; spot checks are made each second. Run by MicroPython.
+python vitals_board.py PERIOD_MS [alone]: between two measurements; spot checks are made each second, or only while no
+central is there. Run by MicroPython.
 """
 
 import asyncio
@@ -31,6 +32,7 @@ async def main() -> None:
         model="kerb-wearable",
         serial="0123",
         period_s=1,
+        stores_always="alone" not in sys.argv,
         battery=lambda: BATTERY,
     )
     services.start()

@@ -12,9 +12,10 @@ import errno
 import os
 import select
 import socket
+import time
 
 from hardware.sim.shims import machine
-from hardware.sim.shims.radio_lines import ANSWER, ASK, CALL, DONE, EVENT, FAILED, LONGEST, decode, encode
+from hardware.sim.shims.radio_lines import ANSWER, ASK, CALL, DONE, EVENT, FAILED, LONGEST, address_of, decode, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ FLAG_READ, FLAG_WRITE_NO_RESPONSE, FLAG_WRITE, FLAG_NOTIFY, FLAG_INDICATE = 0x02
 
 _GET_SECRET, _SET_SECRET = 29, 30
 _TICK_S = 0.005
-_STATIC = 0xC0  # the two bits that make a random address a static one
+_CHUNK = 256  # bytes that are received at a time: a full heap has no large piece
+_PATIENCE = 50  # tenths of a second; a board's watchdog waits longer
 
 
 class UUID:
@@ -43,8 +45,7 @@ class _Radio:
 
     def __init__(self, place: str):
         host, _, port = place.rpartition(":")
-        self._socket = socket.socket()
-        self._socket.connect(socket.getaddrinfo(host, int(port))[0][-1])
+        self._socket = _connected(socket.getaddrinfo(host, int(port))[0][-1])
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         self._received = b""
@@ -74,7 +75,7 @@ class _Radio:
         while b"\n" not in self._received:
             if not self._poll.poll(timeout_ms):
                 return []
-            received = self._socket.recv(4096)
+            received = self._socket.recv(_CHUNK)
             if not received or len(self._received) > LONGEST:
                 raise OSError(errno.ENODEV)  # a board whose radio is gone
             self._received += received
@@ -105,6 +106,19 @@ class _Radio:
                     buffer[place] = 0xDD
 
 
+def _connected(place: "Any") -> "socket.socket":
+    """The line; the radio's process may take longer to start than the board's. Raises OSError."""
+    for _ in range(_PATIENCE):
+        line = socket.socket()
+        try:
+            line.connect(place)
+            return line
+        except OSError:
+            line.close()
+            time.sleep(0.1)
+    raise OSError(errno.ENODEV)
+
+
 class _Installed:
     radio: "_Radio | None" = None
 
@@ -123,7 +137,7 @@ class BLE:
 
     def active(self, active: "bool | None" = None) -> bool:
         """Switch the radio on or off; whether it is on."""
-        return bool(_radio().call("active", active, address()))
+        return bool(_radio().call("active", active, address_of(machine.unique_id())))
 
     def config(self, param: "str | None" = None, **values: "Any") -> "Any":
         """A setting, or change some of them."""
@@ -179,12 +193,6 @@ class BLE:
     def gatts_set_buffer(self, value_handle: int, len: int, append: bool = False) -> None:
         """How much a central may write, and whether writes add up until they are read."""
         _radio().call("gatts_set_buffer", value_handle, len, append)
-
-
-def address() -> bytes:
-    """The board's static random address, made from its serial number."""
-    serial = machine.unique_id()
-    return bytes([serial[0] | _STATIC]) + serial[1:6]
 
 
 def _service(service: "Any") -> "list[Any]":

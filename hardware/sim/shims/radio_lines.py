@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 
 CALL, DONE, FAILED, EVENT, ASK, ANSWER = "call", "done", "failed", "event", "ask", "answer"
 LONGEST = 65536  # bytes of a line
+_STATIC = 0xC0  # the two bits that make a random address a static one
+
+
+def address_of(serial: bytes) -> bytes:
+    """The Bluetooth address of a board with this serial number, highest byte first."""
+    return bytes([serial[0] | _STATIC]) + serial[1:6]
 
 
 def encode(message: "list[Any]") -> bytes:
