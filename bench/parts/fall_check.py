@@ -8,7 +8,7 @@ import sys
 
 from firmware.apps import falls
 from firmware.apps.steps import StepCounter
-from hardware.sim.motion import ACTIVITIES, Draw, Motion
+from hardware.sim.chips.motion import ACTIVITIES, Draw, Motion
 
 SAMPLES_PER_S = 50
 _PERIOD_US = 1000000 // SAMPLES_PER_S

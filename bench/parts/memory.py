@@ -17,7 +17,7 @@ from bench.parts import devices
 from hardware import images
 from hardware.sim.device import micropython, prepare
 
-HEAP_KB = 190
+HEAP_KB = 220
 _BOARD = "kerb-wearable"
 _PARTS = Path("bench/parts/app_memory")
 _NODE = Path(sys.prefix) / "node" / "node_modules" / "@micropython" / "micropython-webassembly-pyscript"

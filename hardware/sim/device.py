@@ -32,7 +32,7 @@ from runtime.process import die_with_parent
 
 ROOT = Path(__file__).parents[2]
 SHIMS = ROOT / "hardware" / "sim" / "shims"
-HEAP = "318K"  # some 220 kB are for the firmware and an update of it, the others for the simulated hardware
+HEAP = "340K"  # some 240 kB are for the firmware and an update of it, the others for hardware and wearer, simulated
 _RESET = 75  # how a process ends whose board starts anew (shims/machine.py)
 _START_S = 0.2  # what a board takes to do so
 _FEWEST_SECTORS = 8

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,14 @@ from protocols.topics import LANES
 from tests.firmware.played import broker_of
 
 DEVICE = "wearable-1"
+ALARMS = (("sos", "1"), ("fall", "1"))
+FAST = (("heart_rate", "/min"), ("signal_quality", "%"))
+SLOW = (
+    ("oxygen_saturation", "%"),
+    ("pulse_amplitude_index", "%"),
+    ("skin_temperature", "Cel"),
+    ("steps", "1"),
+)
 
 
 class Gateway:
@@ -65,7 +74,7 @@ class Gateway:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for packs or births that make the condition true."""
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(60):
             while not condition():
                 self._news.clear()
                 await self._news.wait()
@@ -77,6 +86,8 @@ class Gateway:
     def epochs(self) -> dict[int, list[int]]:
         found: dict[int, list[int]] = {}
         for epoch, seq in sorted(self.packs):
+            if self.packs[epoch, seq].readings and self.packs[epoch, seq].readings[0].metric == "sos":
+                continue  # of the urgent lane
             found.setdefault(epoch, []).append(seq)
         return found
 
@@ -139,23 +150,75 @@ async def test_killed_and_started_again_every_pack_arrives_once(tmp_path: Path) 
 
 async def test_what_a_pack_says(tmp_path: Path) -> None:
     async with gateway(tmp_path) as (playing, port), wearable(tmp_path, port, "--recording", "0"):
-        await playing.until(lambda: len(playing.packs) >= 9)
+        await playing.until(lambda: len(playing.packs) >= 16)
         packs = [playing.packs[key] for key in sorted(playing.packs)]
     births = {key: value for key, value in playing.births[0].items() if key != "epoch"}
     assert births == {"device": DEVICE, "state": "online", "model": "kerb-wearable", "firmware": "0.1.0"}
+    said = [tuple((reading.metric, reading.unit) for reading in pack.readings) for pack in packs]
+    assert set(said) == {ALARMS, FAST, FAST + SLOW}
+    assert all(pack.sent_ms is None for pack in packs)
+    packs = [pack for pack, metrics in zip(packs, said, strict=True) if metrics != ALARMS]
     assert playing.births[0]["epoch"] == packs[0].header.epoch
-    for pack in packs:
-        assert [(reading.metric, reading.unit) for reading in pack.readings] == [
-            ("heart_rate", "/min"),
-            ("signal_quality", "%"),
-        ]
-        assert pack.sent_ms is None
     times = [pack.readings[0].time_ms for pack in packs]
     gaps = [after - before for before, after in pairwise(times) if before and after]
     assert all(gap == pytest.approx(1000, abs=300) for gap in gaps)
     rate = packs[-1].readings[0]
     assert rate.quality == GOOD
     assert to_float(rate.value) == pytest.approx(59, abs=5)  # type: ignore[arg-type]
+
+
+def world(directory: Path, **said: object) -> tuple[str, str]:
+    """The option that gives the board a wearer, and somebody at its button."""
+    path = directory / "world.json"
+    path.write_text(json.dumps(said))
+    return "--world", str(path)
+
+
+def button(*changes: tuple[int, int | None]) -> list[dict[str, object]]:
+    """What is wired to the SOS button's pin: 0 from a millisecond on while it is held, None when it is not."""
+    return [{"model": "contact", "pins": {"contact": 9}, "with": {"changes": changes}}]
+
+
+def values(playing: Gateway, metric: str) -> list[Any]:
+    """All values of a metric, in the order in which they were measured."""
+    readings = (reading for key in sorted(playing.packs) for reading in playing.packs[key].readings)
+    return [reading.value for reading in readings if reading.metric == metric and reading.value is not None]
+
+
+def last(playing: Gateway, metric: str) -> object:
+    """The newest value of a metric, or None."""
+    return (values(playing, metric) or [None])[-1]
+
+
+async def test_sos_calls_at_once_without_a_clock_and_outlasts_a_restart(tmp_path: Path) -> None:
+    """The gateway is silent while the button is held, and the device loses power; then somebody ends it."""
+    held = world(tmp_path, wired=button((3000, 0), (6000, None)))
+    async with gateway(tmp_path) as (playing, port):
+        async with wearable(tmp_path, port, *held, "--no-wall-clock"):
+            await playing.until(lambda: last(playing, "sos") == 0)
+            playing.silent = True
+            await asyncio.wait_for(written(tmp_path / "state" / "emergency"), 20)
+        playing.silent = False
+        ended = world(tmp_path, wired=button((6000, 0), (12000, None)))
+        async with wearable(tmp_path, port, *ended, "--no-wall-clock"):
+            await playing.until(lambda: last(playing, "sos") == 1)
+            await playing.until(lambda: last(playing, "sos") == 0)
+
+
+async def written(path: Path) -> None:
+    while not path.exists() or path.read_bytes() != b"sos ":  # noqa: ASYNC240 - another process writes it
+        await asyncio.sleep(0.05)
+
+
+async def test_a_fall_that_nobody_cancels_is_told(tmp_path: Path) -> None:
+    falls = world(tmp_path, wearer={"motion": [[0, "walk"], [9, "fall forward"]], "seed": 5, "spo2": 94})
+    async with gateway(tmp_path) as (playing, port), wearable(tmp_path, port, *falls):
+        await playing.until(lambda: last(playing, "fall") == 1)
+        assert last(playing, "sos") == 0
+        assert 10 <= int(str(last(playing, "steps"))) <= 30
+        saturations = [to_float(value) for value in values(playing, "oxygen_saturation")]
+        assert saturations
+        assert saturations == pytest.approx([94] * len(saturations), abs=1.5)
 
 
 async def test_without_a_wall_clock_times_are_the_devices_own(tmp_path: Path) -> None:

@@ -208,7 +208,7 @@ def test_max30205_by_its_data_format(bench: Bench, raw: int, mc: int) -> None:
     """16 bits, two's complement, 1/256 degree (data sheet, table "Temperature, Normal Format")."""
     driver = bench.driver("max30205")
     driver.start()
-    bench.chip("max30205")._temperature = lambda at_us: mc
+    bench.chip("max30205").temperature = lambda at_us: mc
     assert driver.temperature_mc() == mc
     assert int.from_bytes(bench.bus.readfrom_mem(CHIPS["max30205"], 0, 2), "big") == raw
 
@@ -224,11 +224,30 @@ def test_mpu6050_measures_gravity_and_a_blow(bench: Bench) -> None:
     driver.start()
     bench.pass_time(0.1)
     assert driver.acceleration_mg() == (0, 0, 1000)
-    bench.chip("mpu6050")._motion = lambda at_us: (-2500, 7999, -9000)
+    bench.chip("mpu6050").motion = lambda at_us: (-2500, 7999, -9000)
     bench.pass_time(0.1)
     x, y, z = driver.acceleration_mg()
     assert (x, y) == (-2500, pytest.approx(7999, abs=1))
     assert z == -8000  # the range ends there
+
+
+def test_mpu6050_collects_every_sample(bench: Bench) -> None:
+    driver = bench.driver("mpu6050")
+    driver.start()
+    driver.collect()
+    bench.pass_time(0.001)
+    driver.read()
+    bench.chip("mpu6050").motion = lambda at_us: (at_us // 20_000, 0, -1000)
+    bench.pass_time(0.5)
+    assert driver.read() == (25, False)
+    xs, zs = driver.samples_mg[0:75:3], driver.samples_mg[2:75:3]
+    assert list(xs) == pytest.approx(list(range(xs[0], xs[0] + 25)), abs=1)
+    assert set(zs) == {-1000}
+    assert driver.read() == (0, False)
+    bench.pass_time(5)  # longer than the FIFO holds
+    assert driver.read() == (0, True)
+    bench.pass_time(0.2)
+    assert driver.read() == (10, False)
 
 
 def test_mpu6050_that_stays_asleep(bench: Bench) -> None:

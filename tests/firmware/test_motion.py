@@ -6,7 +6,7 @@ from bench.parts import fall_check
 from firmware.apps import falls
 from firmware.apps.falls import FallDetector
 from firmware.apps.steps import StepCounter
-from hardware.sim.motion import ACTIVITIES, Motion
+from hardware.sim.chips.motion import ACTIVITIES, Motion
 
 RATE = fall_check.SAMPLES_PER_S
 SEEDS = range(12)

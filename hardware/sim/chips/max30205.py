@@ -10,10 +10,10 @@ def _body(at_us: int) -> int:
 
 
 class Max30205:
-    """One chip on skin; `temperature` gives thousandths of a degree at a time."""
+    """One chip on skin; `temperature` gives thousandths of a degree at a time, and may be changed."""
 
     def __init__(self, temperature: "Callable[[int], int]" = _body) -> None:
-        self._temperature = temperature
+        self.temperature = temperature
         self._wide = {0: 0, 2: 0x4B00, 3: 0x5000}
         self._configuration = 0
         self._pointer = 0
@@ -36,7 +36,7 @@ class Max30205:
     def advance(self, to_us: int) -> None:
         """A conversion, unless it is shut down."""
         if not self._configuration & 1:
-            self._wide[0] = (self._temperature(to_us) * 256 + 500) // 1000
+            self._wide[0] = (self.temperature(to_us) * 256 + 500) // 1000
 
     def pulls_int_low(self) -> bool:
         """The over-temperature output: at 80 degrees."""

@@ -8,7 +8,8 @@ it from hardware/boards/*.toml):
      "wired": [{"model": "contact", "pins": {"contact": 14}, "with": {"changes": [[0, 1], [5000, 0]]}}],
      "terminals": {"1": "<path>"}}
 
-`wired` are the models of what is at plain pins, `terminals` what serial ports are connected to.
+`wired` are the models of what is at plain pins, `terminals` what serial ports are connected to, `wearer`
+(optional) what somebody does who wears the board (chips/wearer.py).
 
 With `tick_ms` > 0 time is real and the board lives by an asyncio task; with 0 the test moves it by `advance`.
 """
@@ -193,6 +194,10 @@ class Board:
             lines = {name: self.line(pin) for name, pin in entry["pins"].items()}
             self.wired.append(_wired(entry["model"])(lines, self._now, **entry.get("with", {})))
             self.wired[-1].advance(0)  # what is so from the start
+        if "wearer" in description:
+            from hardware.sim.chips.wearer import Wearer  # noqa: PLC0415 - most boards have none, and memory is scarce
+
+            self.wired.append(Wearer(self.chips.values(), **description["wearer"]))
 
     def line(self, pin: int) -> Line:
         """The line at a pin."""
