@@ -40,6 +40,14 @@ class MqttError(FirmwareError):
         self.reason = reason
 
 
+class PlanError(FirmwareError):
+    """A medication plan is refused: `reason` says why, in one word or two."""
+
+    def __init__(self, reason: str):
+        super().__init__("medication plan: " + reason)
+        self.reason = reason
+
+
 class UpdateError(FirmwareError):
     """An update is refused, or cannot be applied: `reason` says why."""
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _COLLECT_BYTES = 8192  # collecting early keeps the heap from falling to pieces
 _APPS = {
+    "dispenser": "firmware.apps.dispenser",
     "sensor_node": "firmware.apps.sensor_node",
     "wearable": "firmware.apps.wearable",
     "wearable_ble": "firmware.apps.wearable_ble",

@@ -100,6 +100,11 @@ def update(prefix: str, sender: str) -> str:
     return f"{prefix}/{sender}/update"
 
 
+def plan(prefix: str, sender: str) -> str:
+    """Where a dispenser is given its medication plan (retained)."""
+    return f"{prefix}/{sender}/plan"
+
+
 def parse(topic: str) -> "Topic":
     """The parts of one of our topics. Raises ProtocolError for any other."""
     levels = topic.split("/")

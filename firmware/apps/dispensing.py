@@ -113,10 +113,8 @@ class Dispensing:
         self._do(self.machine.trust(unix_s))
 
     def change(self, plan: "Plan", zone: "tuple[tuple[int, int], ...]") -> None:
-        """Follow another plan, kept by the caller, and the zone that it says. Nothing is done if it is refused."""
-        self._do(self.machine.change(plan))
-        if not self.refused:
-            self._do(self.machine.travel(zone))
+        """Follow another plan, and the zone that it says, from now on; what is refused changes nothing."""
+        self._do(self.machine.change(plan, zone))
 
     def _moved(self) -> "bool | None":
         parity = self._cabinet.parity()

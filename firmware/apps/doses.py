@@ -55,6 +55,7 @@ _REMIND_PART = 2  # a reminder after this part of the window
 def new_state(plan: "Plan", zone: "Sequence[Sequence[int]]", unix_s: int) -> "dict[str, Any]":
     """The state of a machine that begins now, without a cartridge. JSON can hold it."""
     return {
+        "version": plan.version,  # of the plan that it follows
         "phase": WAITING,
         "zone": [list(entry) for entry in zone],
         "cursor": local_minute(zone, unix_s),  # the local minute of the occurrence that was begun or settled last
@@ -185,17 +186,8 @@ class Doses:
             self._settle(moved)
         return self._done()
 
-    def travel(self, zone: "Sequence[Sequence[int]]") -> "list[Action]":
-        """From now on the wall clock follows this zone."""
-        if self._now_s is None:
-            self._actions.append((REFUSE, NO_TIME))
-        else:
-            self.state["zone"] = travelled(self.state["zone"], self._now_s, zone)
-            self._saving = True
-        return self._done()
-
-    def change(self, plan: "Plan") -> "list[Action]":
-        """Follow another plan, checked and kept by the caller, from now on: what was due before is the old one's.
+    def change(self, plan: "Plan", zone: "Sequence[Sequence[int]]") -> "list[Action]":
+        """Follow another plan, and its zone, from now on: what was due before is the old one's.
 
         A dose that is under way goes on. While one is in doubt, or another waits behind it, no plan can be changed.
         """
@@ -205,8 +197,11 @@ class Doses:
         elif self.state["phase"] in (MOVING, UNSURE, JAMMED) or self._has_due(now_s):
             self._actions.append((REFUSE, HELD))
         else:
+            state = self.state
             self._plan = plan
-            self.state["cursor"] = max(self.state["cursor"], local_minute(self.state["zone"], now_s))
+            state["version"] = plan.version
+            state["cursor"] = max(state["cursor"], local_minute(state["zone"], now_s))
+            state["zone"] = travelled(state["zone"], now_s, zone)
             self._saving = True
         return self._done()
 

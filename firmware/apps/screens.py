@@ -71,6 +71,32 @@ def clock(minute: int) -> str:
     return f"{minute % DAY // 60:02d}:{minute % 60:02d}"
 
 
+def local_text(minute: int) -> str:
+    """A local minute as ISO 8601 has it, without an offset: what the wall clock shows."""
+    days = minute // DAY
+    year = 1970 + days * 400 // 146097
+    while _days_before(year + 1) <= days:
+        year += 1
+    while _days_before(year) > days:
+        year -= 1
+    rest, month = days - _days_before(year), 1
+    while rest >= _days_in(year, month):
+        rest, month = rest - _days_in(year, month), month + 1
+    return f"{year}-{month:02d}-{rest + 1:02d}T{clock(minute)}"
+
+
+def _days_before(year: int) -> int:
+    """From 1970 to the year's begin."""
+    past = year - 1
+    return 365 * (year - 1970) + past // 4 - past // 100 + past // 400 - 477
+
+
+def _days_in(year: int, month: int) -> int:
+    if month == 2:
+        return 29 if year % 4 == 0 and (year % 100 or year % 400 == 0) else 28
+    return 30 if month in (4, 6, 9, 11) else 31
+
+
 class Screens:
     """The pages for one plan, in its language."""
 

@@ -81,14 +81,26 @@ class Device:
 
         What the flash refuses is declared lost as soon as it takes a record again.
         """
+        try:
+            self.keep(readings, lane=lane)
+        except JournalError as error:
+            print("device:", error)
+
+    def keep(self, readings: "Sequence[Reading]", *, lane: str = BULK) -> None:
+        """As `publish`, for what must not be lost: raises JournalError if the flash refuses it."""
         unix_ms = self.clock.unix_ms()
         now_ms = self.clock.monotonic_ms() if unix_ms is None else unix_ms
         timed = [Reading(each.metric, each.value, each.unit, each.quality, now_ms) for each in readings]
         self.packs += 1
-        try:
-            self._uplink.append(timed, wall_clock=unix_ms is not None, lane=lane)
-        except JournalError as error:
-            print("device:", error)
+        self._uplink.append(timed, wall_clock=unix_ms is not None, lane=lane)
+
+    def listen(self, topic: str, take: "Callable[[bytes], None]") -> None:
+        """Have each message of this topic given to `take`, which must not block. To be called before `run`."""
+        self._uplink.listen(topic, take)
+
+    async def send(self, topic: str, payload: bytes) -> None:
+        """Publish a message beside the packs. Raises MqttError, also when there is no connection now."""
+        await self._uplink.publish(topic, payload)
 
     async def run(self, *tasks: "Coroutine[Any, Any, None]", figures: "Callable[[], str]" = lambda: "") -> None:
         """Run the app's tasks with those that every device has, until one fails; then the device starts anew.

@@ -45,13 +45,14 @@ _CHIPS = {  # models, by the module of hardware/sim/chips; only those of the boa
     "scd41": "Scd41",
     "ssd1309": "Ssd1309",
 }
-_WIRED = {
+_WIRED = {  # models of what is at plain pins
     "battery": "Battery",
+    "carousel": "Carousel",
     "contact": "Contact",
     "hx711": "Hx711",
     "loop": "Loop",
     "wheel": "Wheel",
-}  # models of what is at plain pins
+}
 
 
 def _model(chip: str) -> "Any":
