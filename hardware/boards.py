@@ -65,6 +65,7 @@ class _About(_Table):
     app: str
     flash_kb: int = Field(gt=0)
     ram_kb: int = Field(gt=0)
+    psram_kb: int = Field(default=0, ge=0)  # outside of the microcontroller, in its module
 
 
 class Bus(_Table):

@@ -179,18 +179,31 @@ def make_key(private: Path) -> bytes:
     key = ec.generate_private_key(ec.SECP256R1())
     encodings = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     write_whole(private, key.private_bytes(*encodings))
+    return _point(key)
+
+
+def public_key(private: Path) -> bytes:
+    """The public key of a private one. Raises PlanError."""
+    return _point(_read_key(private))
+
+
+def _point(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
 
 
-def sign(private: Path, document: bytes) -> bytes:
-    """The plan on the wire. Raises PlanError."""
+def _read_key(private: Path) -> ec.EllipticCurvePrivateKey:
     try:
         key = serialization.load_pem_private_key(private.read_bytes(), None)
     except (ValueError, TypeError) as error:
         raise PlanError(f"{private}: is no private key") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise PlanError(f"{private}: is no key of P-256; make one with kerb plan key")
-    signature = key.sign(medication.PURPOSE + document, ec.ECDSA(hashes.SHA256()))
+    return key
+
+
+def sign(private: Path, document: bytes) -> bytes:
+    """The plan on the wire. Raises PlanError."""
+    signature = _read_key(private).sign(medication.PURPOSE + document, ec.ECDSA(hashes.SHA256()))
     numbers = utils.decode_dss_signature(signature)
     return b"".join(number.to_bytes(_NUMBER_BYTES, "big") for number in numbers) + document
 

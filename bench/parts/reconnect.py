@@ -21,6 +21,7 @@ from bench.parts.proxy import Proxy
 from edge.device_authority import DeviceAuthority
 from edge.links.base import Attached, Origin
 from edge.links.mqtt import MqttLink
+from edge.links.plan_files import PlanFiles
 from edge.update_images import Images
 from hardware.catalogue import catalogue
 from hardware.sim.device import ROOT, command, prepare
@@ -87,6 +88,7 @@ class Site:
             authority=DeviceAuthority(folder),
             cursors={},
             images=Images(folder),
+            plans=PlanFiles(folder, []),
             intake=self,
             clock=_now_ms,
         )

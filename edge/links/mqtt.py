@@ -19,6 +19,7 @@ from edge.device_authority import GATEWAY, DeviceAuthority
 from edge.errors import ActionFailed, ActionRefused, LinkError
 from edge.links.base import Attached, Clock, Intake, Origin, Surroundings
 from edge.links.entrusted import Entrusted, decode
+from edge.links.plan_files import PlanFiles
 from edge.update_images import Images
 from edge.updates import Updates
 from hardware.catalogue import Command
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _RESULT_MS = 5000  # within which a device says how a command ended
-_LOOK_S = 2.0  # between two looks whether there is an update to be offered
+_LOOK_S = 2.0  # between two looks whether there is an update or a plan to be passed on
 _ADMISSIONS_S = 0.5
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where we ourselves find a broker that listens there
 
@@ -54,6 +55,7 @@ def make_link(declared: config.MqttLink, surroundings: Surroundings) -> "MqttLin
         authority=DeviceAuthority(surroundings.data),
         cursors=surroundings.cursors(),
         images=surroundings.images,
+        plans=PlanFiles(surroundings.data, [device.thing for device in declared.devices]),
         intake=surroundings.intake,
         clock=surroundings.clock,
     )
@@ -76,6 +78,7 @@ class MqttLink:
         authority: DeviceAuthority,
         cursors: Mapping[tuple[str, str], dict[int, int]],
         images: Images,
+        plans: PlanFiles,
         intake: Intake,
         clock: Clock,
     ):
@@ -91,6 +94,7 @@ class MqttLink:
         self.updates = Updates({device.thing: device.model.device.model for device in devices}, images.for_thing)
         self._parts: dict[str, update.Part] = {}  # that devices wait for, one each
         self._update_news = asyncio.Event()
+        self._plans = plans
         self._authority = authority
         here = _EVERYWHERE.get(host, host)
         tls = authority.broker([here])
@@ -180,6 +184,7 @@ class MqttLink:
             tasks.create_task(self._receive(session), name=f"{self.name}: receive")
             tasks.create_task(self._send_cursors(session), name=f"{self.name}: cursors")
             tasks.create_task(self._send_updates(session), name=f"{self.name}: updates")
+            tasks.create_task(self._send_plans(session), name=f"{self.name}: plans")
 
     async def _send_cursors(self, session: Session) -> None:
         while True:
@@ -188,6 +193,13 @@ class MqttLink:
             for device, lane, stored in self._entrusted.answers():
                 payload = cursor.encode(self._session_id, stored)
                 await session.publish(topics.cursor(topics.DEVICE, device, lane), payload, qos=1, retain=True)
+
+    async def _send_plans(self, session: Session) -> None:
+        self._plans.forget()
+        while True:
+            for thing, plan in self._plans.news():
+                await session.publish(topics.plan(topics.DEVICE, thing), plan, qos=1, retain=True)
+            await asyncio.sleep(_LOOK_S)
 
     async def _send_updates(self, session: Session) -> None:
         while True:
@@ -294,5 +306,11 @@ def _device_user(device: str, serial: str) -> User:
     return User(
         subject(device, serial),
         publish=[f"d/{device}/birth", f"d/{device}/up/+", f"d/{device}/result", f"d/{device}/update"],
-        subscribe=[f"d/{device}/cursor/+", f"d/{device}/cmd", f"d/{device}/offer", f"d/{device}/part"],
+        subscribe=[
+            f"d/{device}/cursor/+",
+            f"d/{device}/cmd",
+            f"d/{device}/offer",
+            f"d/{device}/part",
+            f"d/{device}/plan",
+        ],
     )

@@ -26,7 +26,7 @@ def _is_template(text: str) -> str:
 
 
 class Command(Table):
-    """One of: a register or coil to write, a characteristic with its type, a frame to send.
+    """One of: a register or coil to write, a characteristic with its type, a frame to send; none for our own devices.
 
     `range` bounds the value, `states` are the only ones that there are. `frame` is text in hex, in which {value:TYPE}
     stands for the value and the frame's check is appended; `answer` is how the device's answer must begin, in hex.
@@ -47,8 +47,8 @@ class Command(Table):
     @model_validator(mode="after")
     def _check(self) -> "Command":
         targets = [self.register_, self.characteristic, self.frame]
-        if sum(target is not None for target in targets) != 1:
-            raise ValueError("needs exactly one of register, characteristic and frame")
+        if sum(target is not None for target in targets) > 1:
+            raise ValueError("has more than one of register, characteristic and frame")
         if self.register_ is not None and self.register_.table not in ("coil", "holding"):
             raise ValueError(f"a register of table {self.register_.table} cannot be written")
         if self.range is not None and self.states is not None:

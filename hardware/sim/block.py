@@ -1,4 +1,4 @@
-"""A whole block on one machine: hub, gateway and seven devices, each a process of its own, in one folder."""
+"""A whole block on one machine: hub, gateway and eight devices, each a process of its own, in one folder."""
 
 import contextlib
 import fcntl
@@ -11,17 +11,20 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from hardware import plans
 from hardware.sim.device import bluetooth_address, public_key
+from protocols import medication
 from runtime.process import die_with_parent, free_port
 
 CUFF = "C0:00:00:00:00:01"
 OXIMETER = "C0:00:00:00:00:02"
 GATEWAY = "block-gateway"
 _PROGRAMS = ("hub", "gateway")
-THINGS = ("wearable-1", "wearable-2", "room-1", "cuff-1", "oximeter-1", "meter-1", "gps-1")
+THINGS = ("wearable-1", "wearable-2", "room-1", "dispenser-1", "cuff-1", "oximeter-1", "meter-1", "gps-1")
 
 _PYTHON = (sys.executable, "-P", "-m")  # -P: the caller's folder, which may be any, holds no modules of ours
 
@@ -48,6 +51,7 @@ port = {broker}
 devices = [
     {{ thing = "wearable-1", model = "kerb-wearable" }},
     {{ thing = "room-1", model = "kerb-sensor-node" }},
+    {{ thing = "dispenser-1", model = "kerb-dispenser" }},
 ]
 
 [[links]]
@@ -93,6 +97,35 @@ _ROOM_SETTINGS = {
     "deadband": {"temperature": 0.1, "humidity": 0.5, "pressure": 20, "co2": 20},
     "limits": [{"name": "overheat", "metric": "temperature", "above": 40, "hysteresis": 2, "output": "fan"}],
 }
+# The dispenser's cabinet, and a patient who presses the button two seconds after the buzzer.
+_CABINET = {
+    "wired": [
+        {
+            "model": "carousel",
+            "pins": {
+                "coil_1": 4, "coil_2": 5, "coil_3": 6, "coil_4": 7, "index": 10, "odd": 17, "drop": 11, "tray": 12,
+                "door": 13, "button": 15, "buzzer": 16,
+            },
+            "with": {"memory": "cabinet.json", "patient_ms": 2000},
+        }
+    ]
+}  # fmt: skip
+_DOSE_EVERY = timedelta(minutes=5)
+_PLAN = """\
+device = "dispenser-1"
+version = {version}
+person = "Wang Xiuying"
+language = "zh"
+from = {begin}
+until = {end}
+zone = "UTC"
+window_minutes = 4
+least_gap_minutes = 1
+doses = 28
+times = [{times}]
+medicines = [{{ name = {{ en = "Aspirin", zh = "阿司匹林肠溶片" }}, amount = {{ en = "1 tablet", zh = "1片" }} }}]
+warnings = [{{ en = "No alcohol", zh = "不要饮酒" }}]
+"""
 
 
 class BlockError(Exception):
@@ -160,6 +193,9 @@ class Block:
         self._add_device("wearable-1", "kerb-wearable", ports["broker"])
         self._add_peripheral("wearable-2", ports["boards"])
         self._add_device("room-1", "kerb-sensor-node", ports["broker"], world=_ROOM, settings=_ROOM_SETTINGS)
+        key = self._prescribe("dispenser-1", datetime.now(UTC))
+        settings = {"plan_key": key.hex(), "cartridge": 1}
+        self._add_device("dispenser-1", "kerb-dispenser", ports["broker"], world=_CABINET, settings=settings)
 
     def _add(self, name: str, module: list[str]) -> None:
         self.children[name] = Child(name, [*_PYTHON, *module])
@@ -187,6 +223,24 @@ class Block:
         line = ["--board", "kerb-wearable", "--app", "wearable_ble", "--id", name, "--broker", "127.0.0.1:1"]
         line += ["--state", str(self.directory / name), "--recording", "0", "--world", str(world)]
         self._add(name, ["hardware.sim.device", *line, "--radio", f"127.0.0.1:{radio}"])
+
+    def _prescribe(self, name: str, now: datetime) -> bytes:
+        """A medication plan for the gateway to pass on: a dose within 90 seconds, and one each five minutes.
+
+        Returns the public key of the pharmacy that has signed it.
+        """
+        key = self.directory / "pharmacy.key"
+        public = plans.public_key(key) if key.exists() else plans.make_key(key)
+        first = now + timedelta(seconds=90)
+        times = ", ".join(f'{{ at = "{first + place * _DOSE_EVERY:%H:%M}" }}' for place in range(12))
+        begin, end = now - timedelta(days=1), now + timedelta(days=1)
+        text = _PLAN.format(version=int(now.timestamp()) // 60, begin=_toml(begin), end=_toml(end), times=times)
+        (self.directory / f"{name}.plan.toml").write_text(text, encoding="utf-8")
+        folder = self.directory / "gateway" / "plans"
+        folder.mkdir(parents=True, exist_ok=True)
+        plan = plans.read(self.directory / f"{name}.plan.toml")
+        (folder / f"{name}.plan").write_bytes(plans.sign(key, medication.encode(plan)))
+        return public
 
     def enrol(self) -> None:
         """Wait for the hub and enrol the gateway there, once for all its starts. Raises BlockError."""
@@ -270,6 +324,10 @@ class Block:
             text = (self.directory / f"{name}.log").read_text(errors="replace")
             return "\n".join(text.splitlines()[-lines:])
         return "(no log)"
+
+
+def _toml(at: datetime) -> str:
+    return at.isoformat(timespec="seconds")
 
 
 def make_token(hub_data: Path, gateway: str) -> str:

@@ -33,6 +33,7 @@ from runtime.process import die_with_parent
 ROOT = Path(__file__).parents[2]
 SHIMS = ROOT / "hardware" / "sim" / "shims"
 HEAP = "340K"  # some 240 kB are for the firmware and an update of it, the others for hardware and wearer, simulated
+_LARGE_HEAP = "420K"  # of boards with memory outside of their microcontroller, of which this is but a part
 _RESET = 75  # how a process ends whose board starts anew (shims/machine.py)
 _START_S = 0.2  # what a board takes to do so
 _FEWEST_SECTORS = 8
@@ -70,6 +71,7 @@ def prepare(
             "urgent": _partition(state / "urgent.flash", found.storage.urgent_kb),
             "records": _partition(state / "records.flash", found.storage.records_kb or 1),
         },
+        "heap": _LARGE_HEAP if found.board.psram_kb else HEAP,
         **(world or {}),
     }
     (state / "board.json").write_text(json.dumps(simulated))
@@ -146,7 +148,8 @@ def command(state: Path, *, wall_clock: bool = True) -> tuple[list[str], dict[st
     }
     if not wall_clock:
         environment["KERB_NO_WALL_CLOCK"] = "1"
-    return [micropython(), "-X", f"heapsize={HEAP}", "main.py"], environment
+    heap = json.loads((state / "board.json").read_text())["heap"]
+    return [micropython(), "-X", f"heapsize={heap}", "main.py"], environment
 
 
 def run(state: Path, *, wall_clock: bool = True) -> int:

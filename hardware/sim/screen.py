@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from hardware.catalogue import catalogue
+from hardware.catalogue import Name, catalogue
 from hardware.sim.block import THINGS, Block
 from hardware.sim.report import by_thing
 from runtime.language import speaks_chinese
@@ -20,6 +20,7 @@ _SHOWN = {  # thing -> the metric that its line shows
     "wearable-1": "heart_rate",
     "wearable-2": "heart_rate",
     "room-1": "temperature",
+    "dispenser-1": "event",
     "meter-1": "active_power",
     "cuff-1": "systolic",
     "oximeter-1": "oxygen_saturation",
@@ -93,10 +94,16 @@ def _last(thing: str, ours: Any) -> tuple[str, str]:
     last = ours.get("last", {}).get(metric)
     if not last:
         return "–", "–"
-    name = catalogue()[ours["model"]].metrics[metric].name
-    title = name.zh if word("device") != "device" else name.en
+    declared = catalogue()[ours["model"]].metrics[metric]
+    title = _named(declared.name)
+    states = {str(code): _named(name) for code, name in (declared.states or {}).items()}
     value = f"{last['text']} {_UNITS.get(last['unit'], last['unit'])}" if last["text"] else last["quality"]
+    value = states.get(last["text"], value)
     return f"{title} {value}", f"{max(0.0, time.time() - last['time_ms'] / 1000):.0f} s"
+
+
+def _named(name: Name) -> str:
+    return name.zh if word("device") != "device" else name.en
 
 
 class PlainScreen:

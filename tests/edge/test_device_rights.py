@@ -12,6 +12,7 @@ from bench.parts.devices import device_tls
 from edge.device_authority import DeviceAuthority
 from edge.links.base import Attached
 from edge.links.mqtt import MqttLink
+from edge.links.plan_files import PlanFiles
 from edge.update_images import Images
 from firmware.core.mqtt import MqttClient
 from firmware.errors import MqttError
@@ -65,6 +66,7 @@ class Gateway:
             authority=self.authority,
             cursors={},
             images=Images(data),
+            plans=PlanFiles(data, ["a", "b"]),
             intake=self.intake,  # type: ignore[arg-type]  # the part of it that is used here
             clock=lambda: 1_795_382_519_355,
         )
@@ -110,14 +112,14 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
 
 async def test_a_device_may_use_its_own_topics(gateway: Gateway) -> None:
     async with gateway.device(await admitted(gateway, "a")) as client:
-        await client.subscribe(["d/a/cursor/bulk", "d/a/cmd"])
+        await client.subscribe(["d/a/cursor/bulk", "d/a/cmd", "d/a/plan"])
         await client.publish("d/a/birth", b'{"state":"online"}', qos=1, retain=True)
         await gateway.intake.until(lambda: gateway.intake.states.get("a") == "online")
     await gateway.intake.until(lambda: gateway.intake.states.get("a") == "offline")  # its will
 
 
 @pytest.mark.parametrize(
-    "topic", ["d/b/cursor/bulk", "d/b/cmd", "d/+/cursor/bulk", "d/#", "#", "d/a/up/bulk", "$SYS/#"]
+    "topic", ["d/b/cursor/bulk", "d/b/cmd", "d/b/plan", "d/+/cursor/bulk", "d/#", "#", "d/a/up/bulk", "$SYS/#"]
 )
 async def test_it_may_hear_nothing_that_is_for_others(gateway: Gateway, topic: str) -> None:
     async with gateway.device(await admitted(gateway, "a")) as client:

@@ -9,6 +9,7 @@ import pytest
 from edge.device_authority import DeviceAuthority
 from edge.links.base import Attached
 from edge.links.mqtt import MqttLink
+from edge.links.plan_files import PlanFiles
 from edge.outbox import Outbox
 from edge.outbox_file import OutboxFile
 from edge.pipeline import Pipeline
@@ -40,6 +41,7 @@ class Gateway:
             authority=DeviceAuthority(folder),
             cursors=self.file.cursors(),
             images=Images(folder),
+            plans=PlanFiles(folder, ["w"]),
             intake=self.pipeline,
             clock=lambda: NOW,
         )

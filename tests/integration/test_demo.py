@@ -1,4 +1,4 @@
-"""The demo as its user starts it: five real devices, an account that balances, clear ends."""
+"""The demo as its user starts it: eight real devices, an account that balances, clear ends."""
 
 import json
 import os
