@@ -81,6 +81,7 @@ def test_a_revoked_device_is_known_no_longer(tmp_path: Path) -> None:
         ("w-1", bytes(65), "no point of P-256"),
         ("w-1", b"\x04" + bytes(64), "no point of P-256"),
     ],
+    ids=["no id", "too short", "no point", "not on the curve"],
 )
 def test_what_is_no_device_or_no_key_is_refused(tmp_path: Path, device: str, key: bytes, reason: str) -> None:
     authority = DeviceAuthority(tmp_path)

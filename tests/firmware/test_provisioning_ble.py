@@ -17,7 +17,8 @@ from edge.provision.ble_line import ble_line
 from edge.provision.conversation import Line, provision
 from edge.provision.serial_line import serial_line
 from hardware.sim.ble import open_dongle
-from hardware.sim.ble_stack import address_of, open_boards
+from hardware.sim.ble_stack import open_boards
+from hardware.sim.shims.radio_lines import address_of
 from protocols.provisioning import Values, wire
 from protocols.provisioning.content import Provision
 from protocols.provisioning.framing import ANSWER, REQUEST
@@ -26,7 +27,7 @@ from tests.firmware.ble_boards import Central, Link
 from tests.firmware.mallory import Mallory, in_the_middle
 from tests.firmware.test_provisioning import CHANGED, CONFIG, PASSWORD, UNKNOWN
 
-ADDRESS = address_of(SERIAL)
+ADDRESS = ":".join(f"{byte:02X}" for byte in address_of(SERIAL))
 
 
 class Air:
