@@ -98,7 +98,7 @@ def whole_version(folder: str) -> int:
                 return 0
             digest.update(data)
     except Exception as error:  # noqa: BLE001 - whatever it is, this app does not start
-        print("not whole:", type(error).__name__, error)
+        print("not whole:", type(error).__name__, error, file=sys.stderr)
         return 0
     return manifest.version if digest.digest() == manifest.sha256 else 0
 
@@ -146,7 +146,7 @@ class Campaign:
             try:
                 device = Device(left, "/again", self._offers)
             except OSError as error:
-                print("unmountable:", error)
+                print("unmountable:", error, file=sys.stderr)
                 self.unbootable += 1
                 continue
             self._start(device)
@@ -172,7 +172,7 @@ class Campaign:
             if (version, device.started()) == (self._stage["version"], self._stage["version"]):
                 return
         except UpdateError as error:
-            print("stuck:", error)
+            print("stuck:", error, file=sys.stderr)
         self.stuck += 1
 
     def _refusals(self) -> int:
@@ -181,12 +181,12 @@ class Campaign:
         for reason, offer in self._offers["refused"].items():
             try:
                 self._device.take(offer, self._folder)
-                print("accepted, though", reason)
+                print("accepted, though", reason, file=sys.stderr)
             except UpdateError as error:
                 if reason in error.reason and self._device.started() == self._offers["stages"][-1]["version"]:
                     refused += 1
                 else:
-                    print("refused for another reason than", reason + ":", error)
+                    print("refused for another reason than", reason + ":", error, file=sys.stderr)
         return refused
 
 

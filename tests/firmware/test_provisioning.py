@@ -45,7 +45,7 @@ class Bench:
     async def start(self, but: str = "") -> None:
         opening = powered(self.state, console=self.cable.console, but=but)
         self.process = await self._power.enter_async_context(opening)
-        await self.cable.until(b"waits on", b"kerb 0.1.0", b"main:")
+        await self.cable.until(b"waits on", b"kerb 0.1.0 wearable wearable-7", b"main:")
 
     async def stop(self) -> None:
         await self._power.aclose()

@@ -173,7 +173,7 @@ async def test_a_bad_version_is_rolled_back_and_the_gateway_says_why(tmp_path: P
         shown = await site.until(lambda update, _: update["state"] == "failed")
         update = shown["updates"][THING]
         assert (update["version"], update["wanted"]) == (1, 2)
-        assert update["reason"].endswith("version 2 is on trial: no sensor")
+        assert update["reason"].endswith("version 2 is on trial: no sensors")
         await site.until(lambda _, thing: thing["last"]["update"]["text"].startswith("failed 2: "))
         await site.update(maker.image(3, STILLBORN))
         shown = await site.until(lambda update, _: (update["wanted"], update["state"]) == (3, "failed"))

@@ -149,11 +149,15 @@ def test_which_things_a_rule_is_for(things, kinds, thing, kind, so):
 
 
 def test_the_examples_of_both_pages_are_rules():
-    english, chinese = [re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL) for page in PAGES]
+    english, chinese = [
+        re.findall(r"```toml\n(\[\[rules\]\].*?)```", page.read_text(encoding="utf-8"), re.DOTALL) for page in PAGES
+    ]
     assert english == chinese
     assert [rule.id for block in english for rule in read_rules(tomllib.loads(block))] == [
         "fever",
         "front-door-at-night",
+        "sos",
+        "fall",
     ]
 
 

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,7 +117,10 @@ def _disk(size_mb: int) -> Iterator[Path]:
 
 
 def _put_data_on(disk: Path, lab: Lab) -> None:
-    lab.directory.joinpath("gateway").symlink_to(disk)
+    data = lab.directory / "gateway"
+    shutil.copytree(data, disk, dirs_exist_ok=True)  # who its devices are
+    shutil.rmtree(data)
+    data.symlink_to(disk)
 
 
 Fault = Callable[[], Awaitable[object]]
