@@ -20,6 +20,7 @@ from hub.only_one import only_one
 from hub.store.writing import Writer, now_ms
 from protocols import tally, topics
 from protocols.deflated import deflate_large
+from runtime.byte_queue import ByteQueue
 from runtime.mqtt import Broker, Message, MqttError, Session, keep_session
 from runtime.tasks import finished_in_thread
 from runtime.tls import client_tls
@@ -45,27 +46,6 @@ _DEEDS_S = 0.5  # how often it is looked whether anybody has done something abou
 _BIRTHS_AGAIN_S = 2.0
 
 
-class Inbox(asyncio.Queue[Message]):
-    """Messages that wait to be stored: so many at most, and so many bytes, but for the last one."""
-
-    def _init(self, maxsize: int) -> None:
-        super()._init(maxsize)
-        self._bytes = 0
-
-    def _put(self, item: Message) -> None:
-        self._bytes += len(item.payload)
-        super()._put(item)
-
-    def _get(self) -> Message:
-        item: Message = super()._get()
-        self._bytes -= len(item.payload)
-        return item
-
-    def full(self) -> bool:
-        """Whether who puts one in has to wait."""
-        return super().full() or self._bytes >= _QUEUE_BYTES
-
-
 class Ingest:
     """One ingest: it owns the store's writer and outlives its MQTT sessions."""
 
@@ -77,7 +57,9 @@ class Ingest:
         self._rules_from = self._deeds_from = 0.0
         self._intake = Intake(writer, secrets.token_hex(4))
         self._broker = broker
-        self._queue = Inbox(_QUEUE)
+        self._queue: ByteQueue[Message] = ByteQueue(
+            _QUEUE, max_bytes=_QUEUE_BYTES, size_of=lambda message: len(message.payload)
+        )
         self.metrics = metrics
         self.metrics.queued.set_function(self._queue.qsize)
         self._session: Session | None = None

@@ -14,6 +14,7 @@ from typing import cast
 import aiomqtt
 import paho.mqtt.client as paho
 
+from runtime.byte_queue import ByteQueue
 from runtime.tasks import in_own_task
 from runtime.tls import refusal
 
@@ -183,27 +184,18 @@ async def _connected(broker: Broker, will: Will | None, on_drop: Callable[[], No
                 await client.__aexit__(None, None, None)
 
 
-class _Queue(asyncio.Queue[aiomqtt.Message]):
-    """A queue that is bounded in bytes too, and tells when it is full; aiomqtt drops the message then."""
+class _Queue(ByteQueue[aiomqtt.Message]):
+    """Tells when it is full; aiomqtt drops the message then."""
 
     def __init__(self, on_drop: Callable[[], None], maxsize: int):
-        super().__init__(maxsize)
+        super().__init__(maxsize, max_bytes=_QUEUE_BYTES, size_of=_size)
         self._on_drop = on_drop
-        self._bytes = 0
 
     def put_nowait(self, message: aiomqtt.Message) -> None:
         """Raises asyncio.QueueFull."""
-        if self.full() or self._bytes > _QUEUE_BYTES:
+        if self.full():
             self._on_drop()
-            raise asyncio.QueueFull
-        self._bytes += _size(message)
         super().put_nowait(message)
-
-    def get_nowait(self) -> aiomqtt.Message:
-        """The next message. Raises asyncio.QueueEmpty."""
-        message = super().get_nowait()
-        self._bytes -= _size(message)
-        return message
 
 
 def _size(message: aiomqtt.Message) -> int:

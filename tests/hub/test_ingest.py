@@ -10,7 +10,7 @@ import pytest
 from hub import logins
 from hub.authority import Authority
 from hub.errors import SetupError
-from hub.ingest import Inbox, broker_login
+from hub.ingest import broker_login
 from hub.only_one import only_one
 from hub.store.querying import Querying
 from hub.store.schema import FILE, connect, prepare
@@ -158,21 +158,3 @@ async def test_a_birth_that_was_missed_is_asked_for_again(data: Path) -> None:
         assert messages[1].retained
     finally:
         await stopped(sending, listening, serving)
-
-
-async def test_few_large_messages_fill_the_inbox_as_many_small_ones_do() -> None:
-    """It is what bounds ingest's memory while the store cannot keep up."""
-    inbox = Inbox(1000)
-    large = Message("g/a/up/bulk", b"x" * 1_000_000, retained=False)
-    taken = 0
-    while not inbox.full():
-        inbox.put_nowait(large)
-        taken += 1
-    assert taken == 32
-    inbox.get_nowait()
-    assert not inbox.full()
-    while not inbox.empty():
-        inbox.get_nowait()
-    while not inbox.full():
-        inbox.put_nowait(Message("g/a/up/bulk", b"", retained=False))
-    assert inbox.qsize() == 1000
