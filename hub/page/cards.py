@@ -74,6 +74,15 @@ class _Card:
             self.tiles[stream.metric].show(stream, snapshot.intervals_ms.get(stream.id, 0))
 
 
+def _told(thing: ThingNow, snapshot: Snapshot) -> list[StreamNow]:
+    """The streams of a thing that have ever had a value; all, if none has.
+
+    A model may declare more than this device of it has: a sensor node's sensors are those of its board.
+    """
+    streams = list(snapshot.streams.get(thing.id, []))
+    return [stream for stream in streams if stream.latest] or streams
+
+
 class Cards:
     """All cards of one open page. They are built anew when the things or their metrics change."""
 
@@ -92,7 +101,7 @@ class Cards:
                 thing.id,
                 thing.kind,
                 thing.name[self._language],
-                [s.metric + s.unit for s in snapshot.streams.get(thing.id, [])],
+                [s.metric + s.unit for s in _told(thing, snapshot)],
             )
             for thing in snapshot.things
         ]
@@ -100,7 +109,7 @@ class Cards:
             self._build(snapshot)
             self._built = described
         for thing in snapshot.things:
-            self._cards[thing.id].show(thing, list(snapshot.streams.get(thing.id, [])), snapshot)
+            self._cards[thing.id].show(thing, _told(thing, snapshot), snapshot)
 
     async def choose_first(self, snapshot: Snapshot, wanted: str) -> None:
         """Choose the stream that is wanted ("thing.metric"), else the first vital there is, so that a wide screen has a
@@ -124,7 +133,7 @@ class Cards:
             if not snapshot.things:
                 ui.label(word("nothing", self._language)).classes("nothing")
             for thing in snapshot.things:
-                streams = list(snapshot.streams.get(thing.id, []))
+                streams = _told(thing, snapshot)
                 self._cards[thing.id] = card = _Card(thing, streams, self._language)
                 for stream in streams:
                     card.tiles[stream.metric].button.on("click", self._chooser(thing, stream))

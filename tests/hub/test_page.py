@@ -77,7 +77,8 @@ def test_every_thing_has_a_card_with_its_values(chromium: Browser, running_hub: 
         assert visit.tile("wearable-1.heart_rate").split("\n")[:3] == ["Heart rate", "71.9", "/min"]
         assert visit.tile("meter-1.active_power").split("\n")[:3] == ["Active power", "1079", "W"]  # 900.2 + 1.5 x 119
         assert "no answer" in visit.tile("meter-1.voltage")
-        assert "no value yet" in visit.tile("cuff-1.systolic")
+        assert "no value yet" in visit.tile("cuff-1.systolic")  # nor has anything else of it
+        assert visit.page.locator('[data-stream="wearable-1.steps"]').count() == 0  # others of it have
         assert visit.page.locator(".figure-things .figure-value").inner_text() == "5"
         assert visit.page.locator(".figure-stored .figure-value").inner_text() == "360"
         assert visit.page.locator(".figure-duplicates .figure-value").inner_text() == "0"
