@@ -25,18 +25,7 @@ from tests.hub.conftest import RunningHub, end_hub, start_hub
 from tests.hub.gateway import ID, Gateway, body
 from tests.hub.test_alarms import T, change
 from tests.hub.test_alarms import told as told  # noqa: PLC0414 - a fixture
-
-RULES = """
-[[rules]]
-id = "fast"
-version = 1
-at = "hub"
-name = { en = "Pulse high", zh = "心率过高" }
-priority = "high"
-things = ["wearable-1"]
-when = { metric = "heart_rate", unit = "/min", above = 120 }
-escalation = [{ after_s = 0, to = ["desk"] }]
-"""
+from tests.hub.test_notify import RULES
 
 
 class Told(NamedTuple):
