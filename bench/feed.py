@@ -17,7 +17,8 @@ from protocols.reading import reading
 from runtime.process import free_port
 from tests.hub.conftest import end_hub, start_hub
 from tests.hub.gateway import Gateway, body
-from tests.hub.test_feed import RULES, Told, listening, next_of
+from tests.hub.test_feed import Told, listening, next_of
+from tests.hub.test_notify import RULES
 
 
 def main() -> None:
